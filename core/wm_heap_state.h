@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * All mutable state of the core, in one struct of fixed-width words: a simulator can
+ * save and restore it, and a RAM dump's reader finds it by its magic. Only the core
+ * writes it.
+ */
+#ifndef WM_HEAP_STATE_H
+#define WM_HEAP_STATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "wm_heap_debug.h"
+#include "wm_heap_port.h"
+
+#define WM_HEAP_STATE_MAGIC 0x48303857u /* "W80H" in memory */
+#define WM_HEAP_STATE_VERSION 1u
+
+/* A free block's place in the tree: who stands there, and the largest block from there
+ * downwards. Node 0 is nobody; then largest is 0. */
+struct __attribute__((may_alias)) wm_heap_link {
+    uint32_t node; /* address of a free block */
+    uint32_t largest;
+};
+
+enum wm_heap_region_state {
+    WM_HEAP_REGION_ABSENT,   /* not fitted, or refused at init */
+    WM_HEAP_REGION_DEFERRED, /* waits for its append */
+    WM_HEAP_REGION_OPEN,
+    WM_HEAP_REGION_CLOSED, /* by a fault: serves nothing, frees nothing */
+};
+
+/* start <= tail <= end; blocks fill start to tail, free space without any header
+ * tail to end (empty if they are equal), the end marker stands at end. */
+struct wm_heap_region {
+    char name[8];
+    uint32_t state;        /* enum wm_heap_region_state */
+    uint32_t caps;         /* what it serves; 0 unless OPEN */
+    uint32_t start;        /* first block */
+    uint32_t tail;         /* first byte that no block holds */
+    uint32_t end;          /* the end marker's header */
+    uint32_t top_bit;      /* highest address bit in which two blocks here can differ */
+    struct wm_heap_link root; /* of the tree of free blocks below tail */
+    uint32_t free_bytes;
+    uint32_t min_free_bytes;
+    uint32_t table_caps; /* as the port's table says, PSRAM's DEFAULT taken out */
+    uint32_t live_blocks;
+};
+
+struct wm_heap_state {
+    uint32_t magic; /* WM_HEAP_STATE_MAGIC once initialised */
+    uint16_t version;
+    uint8_t header_size; /* bytes: tells the build, with the next one */
+    uint8_t options;     /* bit 0 tracing, 1 light, 2 comprehensive, 3 realloc in place */
+    uint32_t region_count;
+    uint32_t sequence; /* of the latest allocation */
+    uint32_t min_free_bytes;
+    uint32_t min_internal_free_bytes; /* of the regions that serve DEFAULT */
+    struct wm_heap_region regions[WM_HEAP_REGIONS_MAX];
+    struct wm_heap_counters counters;
+    struct wm_heap_fault first_fault; /* kept for the RAM dump */
+    /* last, because its width is the host's */
+    wm_heap_failed_callback_fn *failed_callback;
+    void *failed_context;
+};
+
+#define WM_HEAP_OPTION_TRACING 1u
+#define WM_HEAP_OPTION_LIGHT 2u
+#define WM_HEAP_OPTION_COMPREHENSIVE 4u
+#define WM_HEAP_OPTION_REALLOC_IN_PLACE 8u
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+extern struct wm_heap_state wm_heap_state WM_HEAP_LINK("wm_heap_state");
+#ifdef __cplusplus
+}
+#endif
+
+#endif
