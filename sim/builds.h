@@ -42,13 +42,17 @@ struct heap_build {
     void (*set_failed_callback)(wm_heap_failed_callback_fn *callback, void *context);
     void (*counters)(struct wm_heap_counters *counters);
     bool (*walk)(uint32_t region, wm_heap_visit_fn *visit, void *context);
+    bool (*get_block)(const void *ptr, struct wm_heap_block *block);
     bool (*check)(uint32_t region, struct wm_heap_fault *fault);
     bool (*check_block)(const void *ptr, struct wm_heap_fault *fault);
+    const char *(*fault_name)(uint32_t kind);
+    const char *(*check_name)(uint32_t check);
 };
 
 extern const struct heap_build *const heap_builds[HEAP_BUILDS];
 
-/* The build of a configuration; never NULL for a poisoning of 0 (none), 1 (light) or 2. */
+/* The build of a configuration: poisoning 0 (none), 1 (light) or 2 (comprehensive); NULL
+ * for another. */
 const struct heap_build *heap_build_find(bool tracing, unsigned poisoning);
 
 #endif
