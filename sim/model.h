@@ -32,15 +32,20 @@ struct model_region {
 
 struct model; /* created and destroyed below */
 
+/* NULL if memory is short, if there is no region or more than MODEL_REGIONS_MAX, if two
+ * overlap, if a name is NULL or longer than 15 bytes, or if a region cannot hold its end
+ * marker and one smallest block or is larger than 2 GiB. All memory is reserved here: no
+ * later call fails for want of it. */
 struct model *model_create(const struct model_config *config, const struct model_region *regions,
-                           uint32_t region_count); /* NULL: out of memory or an impossible region */
+                           uint32_t region_count);
 void model_destroy(struct model *model);
 
 /* Header bytes and bytes behind the payload of this configuration. */
 uint32_t model_header_size(const struct model_config *config);
 
 /* The calls. Addresses are user pointers, 0 is NULL. Each returns what the allocator
- * must return and changes the model accordingly. caps 0 as in the SDK. */
+ * must return and changes the model accordingly. caps 0 as in the SDK: DEFAULT, for
+ * realloc those of the block. realloc of what is no live block's pointer: 0, unchanged. */
 uint32_t model_alloc(struct model *model, uint64_t size, uint32_t caps);
 uint32_t model_aligned_alloc(struct model *model, uint32_t alignment, uint64_t size, uint32_t caps);
 uint32_t model_realloc(struct model *model, uint32_t pointer, uint64_t size, uint32_t caps);
@@ -60,7 +65,9 @@ enum model_free_result model_free(struct model *model, uint32_t pointer);
 enum model_free_result model_classify(const struct model *model, uint32_t pointer);
 
 /* Sums as wm_heap_get_free_size, wm_heap_get_minimum_ever_free_size and the
- * per-capability queries must return them. */
+ * per-capability queries must return them: whole blocks, headers included. caps 0 means
+ * DEFAULT; 0 if no region serves them. A minimum is that of the sum, since the creation
+ * or since the latest append of a region that belongs to it. */
 uint32_t model_free_size(const struct model *model);
 uint32_t model_minimum_free_size(const struct model *model);
 uint32_t model_caps_free_size(const struct model *model, uint32_t caps);
@@ -79,7 +86,8 @@ struct model_block {
 /* The block that contains `address`; false outside the joined regions' blocks. */
 bool model_find(const struct model *model, uint32_t address, struct model_block *block);
 
-/* Calls visit for each block, live and free, in address order, of one region. */
+/* Calls visit for each block, live and free, in address order, of one region, until it
+ * returns false. None if the region has not joined. visit must not change the model. */
 typedef bool model_visit_fn(void *context, const struct model_block *block);
 void model_walk(const struct model *model, uint32_t region, model_visit_fn *visit, void *context);
 
@@ -87,14 +95,18 @@ void model_walk(const struct model *model, uint32_t region, model_visit_fn *visi
  * alloc the program fills its block: model_fill decides the bytes (from the pointer
  * and a running number, so that two blocks never look alike), keeps them, and returns
  * them for the caller to store. After a realloc the shadow of the new block is the
- * common part of the old one; the bytes after it are undefined until filled. */
+ * common part of the old one; the bytes after it are undefined until filled. NULL if
+ * `pointer` is no live block's or the bytes are not all requested ones. */
 const uint8_t *model_fill(struct model *model, uint32_t pointer, uint32_t offset, uint32_t length);
 
 /* The program stores `length` times `byte` at `address`; only bytes inside live
- * blocks' requested parts change in the shadow. */
+ * blocks' requested parts change in the shadow. A calloc is an alloc and a store. */
 void model_store(struct model *model, uint32_t address, uint32_t length, uint8_t byte);
 
-/* What the bytes at `pointer` must be: *length is the number of defined bytes. */
+/* What the bytes at `pointer` must be: *length is the number of defined bytes, that is
+ * of those from the first on that were filled or stored without a gap, in whatever
+ * number of steps, as long as each begins where bytes are defined or right behind.
+ * NULL and 0 if `pointer` is no live block's. */
 const uint8_t *model_contents(const struct model *model, uint32_t pointer, uint32_t *length);
 
 #endif
