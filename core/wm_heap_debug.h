@@ -175,6 +175,11 @@ typedef bool wm_heap_visit_fn(void *context, const struct wm_heap_block *block);
 bool wm_heap_walk(uint32_t region, wm_heap_visit_fn *visit, void *context)
     WM_HEAP_LINK("wm_heap_walk");
 
+/* Describes the live block of `ptr`; false, and nothing is reported, if there is none.
+ * O(1). */
+bool wm_heap_get_block(const void *ptr, struct wm_heap_block *block)
+    WM_HEAP_LINK("wm_heap_get_block");
+
 /* Checks every header, tree node, canary, guard byte, end marker and counter of a
  * region (WM_HEAP_NO_REGION: of all), and with comprehensive poisoning every free
  * byte. Returns true if all is well, else false and the first fault in address

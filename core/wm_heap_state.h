@@ -30,36 +30,40 @@ enum wm_heap_region_state {
     WM_HEAP_REGION_CLOSED, /* by a fault: serves nothing, frees nothing */
 };
 
-/* start <= tail <= end; blocks fill start to tail, free space without any header
- * tail to end (empty if they are equal), the end marker stands at end. */
-struct wm_heap_region {
-    char name[8];
-    uint32_t state;        /* enum wm_heap_region_state */
-    uint32_t caps;         /* what it serves; 0 unless OPEN */
-    uint32_t start;        /* first block */
-    uint32_t tail;         /* first byte that no block holds */
-    uint32_t end;          /* the end marker's header */
-    uint32_t top_bit;      /* highest address bit in which two blocks here can differ */
-    struct wm_heap_link root; /* of the tree of free blocks below tail */
+/* Free bytes of one or several regions, and the least they have been. */
+struct wm_heap_level {
     uint32_t free_bytes;
     uint32_t min_free_bytes;
-    uint32_t table_caps; /* as the port's table says, PSRAM's DEFAULT taken out */
+};
+
+/* start <= tail <= end. Blocks fill start to tail; from tail to end lies free memory
+ * without any header (none if they are equal); the end marker stands at end. */
+struct wm_heap_region {
+    char name[8];
+    uint32_t state;           /* enum wm_heap_region_state */
+    uint32_t caps;            /* what it serves now: 0 unless OPEN */
+    uint32_t start;           /* first block */
+    uint32_t tail;            /* first byte that no block holds */
+    uint32_t end;             /* the end marker's header */
+    uint32_t top_bit;         /* highest address bit in which two blocks here differ */
+    struct wm_heap_link root; /* of the tree of the free blocks below tail */
+    struct wm_heap_level level;
     uint32_t live_blocks;
+    uint32_t table_caps; /* what the port's table says it has */
 };
 
 struct wm_heap_state {
     uint32_t magic; /* WM_HEAP_STATE_MAGIC once initialised */
     uint16_t version;
-    uint8_t header_size; /* bytes: tells the build, with the next one */
-    uint8_t options;     /* bit 0 tracing, 1 light, 2 comprehensive, 3 realloc in place */
+    uint8_t header_size; /* bytes; tells the build, together with the options */
+    uint8_t options;     /* WM_HEAP_OPTION_ bits */
     uint32_t region_count;
-    uint32_t sequence; /* of the latest allocation */
-    uint32_t min_free_bytes;
-    uint32_t min_internal_free_bytes; /* of the regions that serve DEFAULT */
+    struct wm_heap_level total;
+    struct wm_heap_level internal;    /* of the regions that have DEFAULT */
+    struct wm_heap_counters counters; /* allocs is also the latest sequence number */
     struct wm_heap_region regions[WM_HEAP_REGIONS_MAX];
-    struct wm_heap_counters counters;
     struct wm_heap_fault first_fault; /* kept for the RAM dump */
-    /* last, because its width is the host's */
+    /* last, because their width is the host's */
     wm_heap_failed_callback_fn *failed_callback;
     void *failed_context;
 };

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the core's sources share among themselves.
+ */
+#ifndef INTERNAL_H
+#define INTERNAL_H
+
+#include "layout.h"
+#include "tree.h"
+
+/* verify.c: the cold side. Each sets *fault to what is wrong, as precisely as a walk over
+ * the region can tell, and returns false, so that a caller can return its result. */
+
+/* `pointer` is not the intact pointer of a live block: which kind of wrong is it? */
+bool fault_from_pointer(uint32_t pointer, struct wm_heap_fault *fault)
+    WM_HEAP_LINK("wm_heap_fault_from_pointer");
+/* An operation met something in this region that cannot be. */
+bool fault_from_region(struct wm_heap_region *region, struct wm_heap_fault *fault)
+    WM_HEAP_LINK("wm_heap_fault_from_region");
+/* A call that is not allowed now. */
+bool fault_from_call(enum wm_heap_fault_kind kind, uint32_t region, struct wm_heap_fault *fault)
+    WM_HEAP_LINK("wm_heap_fault_from_call");
+
+/* Counts the fault, keeps the first one, closes the region that is damaged. Under the
+ * lock. */
+void fault_record(const struct wm_heap_fault *fault) WM_HEAP_LINK("wm_heap_fault_record");
+/* Tells the port, after the SDK's console text for a corrupted block. Outside the lock. */
+void fault_report(const struct wm_heap_fault *fault) WM_HEAP_LINK("wm_heap_fault_report");
+
+/* Checks one region; the lock is held. */
+bool region_check(struct wm_heap_region *region, struct wm_heap_fault *fault)
+    WM_HEAP_LINK("wm_heap_region_check");
+
+/* query.c: describes the block at `address`, which the walk has accepted. */
+void block_describe(uint32_t address, struct wm_heap_block *block)
+    WM_HEAP_LINK("wm_heap_block_describe");
+
+/* Is there a block at `address`, sound enough to walk over? */
+bool block_is_sound(const struct wm_heap_region *region, uint32_t address)
+    WM_HEAP_LINK("wm_heap_block_is_sound");
+
+/* heap.c: gives a block's memory back. False: a smashed neighbour or node. */
+bool block_release(struct wm_heap_region *region, uint32_t block, uint32_t size,
+                   bool previous_free) WM_HEAP_LINK("wm_heap_block_release");
+/* An allocation failed: counts it and tells. Returns NULL. */
+void *allocation_failed(size_t size, uint32_t caps, const char *file, int line)
+    WM_HEAP_LINK("wm_heap_allocation_failed");
+
+/* The region in which an address lies, joined regions only; NULL for any other. */
+static inline struct wm_heap_region *region_at(uint32_t address) {
+    struct wm_heap_region *region = wm_heap_state.regions;
+    const struct wm_heap_region *end = region + WM_HEAP_REGIONS_MAX;
+    for (; region < end; region++) {
+        if (address - region->start < region->end - region->start) {
+            return region;
+        }
+    }
+    return NULL;
+}
+
+/* The first region that has all of `caps` and a hole of `want` bytes; NULL if none. */
+static inline struct wm_heap_region *region_for(uint32_t caps, uint32_t want) {
+    struct wm_heap_region *region = wm_heap_state.regions;
+    const struct wm_heap_region *end = region + WM_HEAP_REGIONS_MAX;
+    for (; region < end; region++) {
+        if ((region->caps & caps) == caps &&
+            (region->root.largest >= want || region->end - region->tail >= want)) {
+            return region;
+        }
+    }
+    return NULL;
+}
+
+static inline uint32_t region_index(const struct wm_heap_region *region) {
+    return (uint32_t)(region - wm_heap_state.regions);
+}
+
+static inline void level_take(struct wm_heap_level *level, uint32_t bytes) {
+    level->free_bytes -= bytes;
+    if (level->free_bytes < level->min_free_bytes) {
+        level->min_free_bytes = level->free_bytes;
+    }
+}
+
+/* Free bytes count whole blocks, headers included; the minimum moves on allocation. */
+static inline void account_take(struct wm_heap_region *region, uint32_t bytes) {
+    level_take(&region->level, bytes);
+    level_take(&wm_heap_state.total, bytes);
+    if ((region->table_caps & WM_HEAP_CAP_DEFAULT) != 0) {
+        level_take(&wm_heap_state.internal, bytes);
+    }
+}
+
+static inline void account_give(struct wm_heap_region *region, uint32_t bytes) {
+    region->level.free_bytes += bytes;
+    wm_heap_state.total.free_bytes += bytes;
+    if ((region->table_caps & WM_HEAP_CAP_DEFAULT) != 0) {
+        wm_heap_state.internal.free_bytes += bytes;
+    }
+}
+
+/* What a header says besides the block's size. */
+struct block_origin {
+    uint32_t requested;
+    uint32_t caps;
+    uint32_t sequence;
+    uint32_t site;
+    uint32_t line;
+};
+
+static inline void origin_site(struct block_origin *origin, const char *file, int line) {
+    if (HAS_TRACING) {
+        origin->site = file == NULL ? 0 : wm_heap_port_site(file);
+        origin->line = (uint32_t)line;
+    }
+}
+
+/* Writes a live block's header and what poisoning puts around the payload. */
+static inline void header_write(const struct wm_heap_region *region, uint32_t block,
+                                uint32_t size_flags, const struct block_origin *origin) {
+    struct wm_heap_header *header = header_at(block);
+    uint32_t slack = (size_flags & ~FLAGS) - HEADER_BYTES - origin->requested;
+    header->size_flags = size_flags;
+    header->owner = OWNER_TAG | region_index(region) << OWNER_REGION_SHIFT |
+                    origin->caps << OWNER_CAPS_SHIFT | slack;
+    header->sequence = origin->sequence;
+#if HAS_TRACING
+    header->site = origin->site;
+    header->line = origin->line;
+#endif
+    header->seal = header_seal(block, header);
+#if HAS_POISONING
+    header->canary[0] = CANARY;
+    header->canary[1] = CANARY;
+#endif
+#if HAS_COMPREHENSIVE
+    __builtin_memset(bytes_at(block + HEADER_BYTES + origin->requested), GUARD_BYTE, slack);
+#endif
+}
+
+#endif

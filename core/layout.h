@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * How the heap lies in memory, and the only functions that read or write it there.
+ *
+ * A region is a row of blocks without gaps, then untouched free memory, then the end
+ * marker:
+ *
+ *     start                              tail                       end
+ *     | live | free | live | live | free | live |  free, no header  | end marker |
+ *
+ * The free memory behind the last block has no header at all: its bounds are in the
+ * state, where no stray write of an application reaches. So the commonest case, a heap
+ * that only grows, writes one header a call, and every free block that does have a
+ * header has a live block behind it.
+ *
+ * A live block's header has the size of the SDK's, because addresses depend on it:
+ *
+ *     offset  word
+ *      0      size       bytes of the whole block, multiple of 8 | ALLOCATED | PREVIOUS_FREE
+ *      4      owner      slack, capabilities, region, tag: what the block is
+ *      8      sequence   number of its allocation: larger is newer
+ *     12      seal       all other words of the header but the canary, and the block's address
+ *     16      site       \ with tracing: where it was allocated
+ *     20      line       /
+ *     16/24   canary     \ with poisoning: two words 0xA5A5A5A5, right before the payload,
+ *     20/28   canary     / so that an underflow of one byte hits them
+ *
+ * Size stands first because an overrun of the block before hits it first, and the seal
+ * then no longer matches. The seal is an exclusive or: any change of one word changes
+ * it, all zeros or all ones do not match it, a header copied elsewhere does not match,
+ * and the one flag that neighbours change is resealed without reading the rest.
+ *
+ * A free block's header is a tree node (core/tree.h):
+ *
+ *      0      size       bytes of the whole block, multiple of 8, no flags
+ *      4      left       node, and the largest size from there downwards
+ *     12      right      the same
+ *
+ * 20 bytes, in the 24 of the smallest block there is. Nothing marks a free block's end:
+ * the block behind it has PREVIOUS_FREE set, and its address is the key that finds the
+ * node in the tree.
+ *
+ * All words are little-endian 32-bit values, links are W800 addresses: the same bytes
+ * on the chip and on a 64-bit host. Nothing read from memory is believed: an address is
+ * used after node_in_region or header_is_live has accepted it, a size likewise.
+ */
+#ifndef LAYOUT_H
+#define LAYOUT_H
+
+#ifndef WM_HEAP_CORE
+#define WM_HEAP_CORE
+#endif
+
+#include "wm_heap_state.h"
+
+#if defined(CONFIG_HEAP_USE_TRACING)
+#define HAS_TRACING 1
+#else
+#define HAS_TRACING 0
+#endif
+#if defined(CONFIG_HEAP_POISONING_COMPREHENSIVE)
+#define HAS_COMPREHENSIVE 1
+#else
+#define HAS_COMPREHENSIVE 0
+#endif
+#if defined(CONFIG_HEAP_POISONING_LIGHT) || HAS_COMPREHENSIVE
+#define HAS_POISONING 1
+#else
+#define HAS_POISONING 0
+#endif
+
+/* may_alias: the same memory holds headers, nodes and the application's objects. */
+struct __attribute__((may_alias)) wm_heap_header {
+    uint32_t size_flags;
+    uint32_t owner;
+    uint32_t sequence;
+    uint32_t seal;
+#if HAS_TRACING
+    uint32_t site;
+    uint32_t line;
+#endif
+#if HAS_POISONING
+    uint32_t canary[2];
+#endif
+};
+
+struct __attribute__((may_alias)) wm_heap_node {
+    uint32_t size;
+    struct wm_heap_link child[2];
+};
+
+#define HEADER_BYTES ((uint32_t)sizeof(struct wm_heap_header))
+#define GUARD_BYTES (HAS_COMPREHENSIVE ? 4u : 0u)
+#define SMALLEST_BLOCK ((1u + HEADER_BYTES + GUARD_BYTES + 7u) & ~7u)
+#define SPLIT_OVER (2u * HEADER_BYTES) /* a larger remainder becomes a free block */
+#define LARGEST_REQUEST 0x7fffffffu
+
+#define ALLOCATED 1u
+#define PREVIOUS_FREE 2u
+#define FLAGS 7u
+
+#define CANARY 0xa5a5a5a5u
+#define GUARD_BYTE 0x5au
+#define FREE_PATTERN 0xfefefefeu
+#define SEAL_KEY 0x9e3779b9u
+
+/* owner: what is not size. */
+#define OWNER_TAG 0xb1000000u
+#define OWNER_REGION_SHIFT 16
+#define OWNER_CAPS_SHIFT 8
+#define OWNER_BYTE 0xffu
+
+_Static_assert(sizeof(struct wm_heap_header) == 16 + 8 * HAS_TRACING + 8 * HAS_POISONING,
+               "the SDK's header sizes");
+_Static_assert(sizeof(struct wm_heap_node) <= SMALLEST_BLOCK, "a node fits any free block");
+_Static_assert(SPLIT_OVER + 7u + GUARD_BYTES <= OWNER_BYTE, "slack fits its byte");
+
+#define COLD __attribute__((cold, noinline))
+
+#ifdef WM_HEAP_COUNT_ACCESSES
+/* A test's build reports every header it is about to read or write. */
+void wm_heap_test_accessed(uint32_t address);
+#define ACCESSED(address) wm_heap_test_accessed(address)
+#else
+#define ACCESSED(address) ((void)0)
+#endif
+
+/* The accessors: addresses become pointers here and nowhere else. */
+static inline struct wm_heap_header *header_at(uint32_t address) {
+    ACCESSED(address);
+    return (struct wm_heap_header *)(uintptr_t)address;
+}
+
+static inline struct wm_heap_node *node_at(uint32_t address) {
+    ACCESSED(address);
+    return (struct wm_heap_node *)(uintptr_t)address;
+}
+
+static inline void *bytes_at(uint32_t address) {
+    return (void *)(uintptr_t)address;
+}
+
+/* Only arena pointers may be truncated; a caller's foreign pointer must not become one
+ * by losing its upper half, so that becomes 1, which no arena holds. */
+static inline uint32_t address_of(const void *pointer) {
+    uintptr_t value = (uintptr_t)pointer;
+    return (uint32_t)value == value ? (uint32_t)value : 1u;
+}
+
+static inline uint32_t align8(uint32_t value) {
+    return (value + 7u) & ~7u;
+}
+
+/* Bytes of the block that serves a request of 1 to LARGEST_REQUEST bytes. */
+static inline uint32_t block_bytes(uint32_t size) {
+    return align8(size + HEADER_BYTES + GUARD_BYTES);
+}
+
+static inline uint32_t header_seal(uint32_t address, const struct wm_heap_header *header) {
+    uint32_t seal = SEAL_KEY ^ address ^ header->size_flags ^ header->owner ^ header->sequence;
+#if HAS_TRACING
+    seal ^= header->site ^ header->line;
+#endif
+    return seal;
+}
+
+static inline uint32_t header_size(const struct wm_heap_header *header) {
+    return header->size_flags & ~FLAGS;
+}
+
+static inline uint32_t header_slack(const struct wm_heap_header *header) {
+    return header->owner & OWNER_BYTE;
+}
+
+/* What the caller may use: with guard bytes behind it what was asked for, else all that is
+ * there. */
+static inline uint32_t header_usable(const struct wm_heap_header *header) {
+    return header_size(header) - HEADER_BYTES - (HAS_COMPREHENSIVE ? header_slack(header) : 0u);
+}
+
+static inline uint32_t header_caps(const struct wm_heap_header *header) {
+    return header->owner >> OWNER_CAPS_SHIFT & OWNER_BYTE;
+}
+
+static inline uint32_t header_site(const struct wm_heap_header *header) {
+#if HAS_TRACING
+    return header->site;
+#else
+    (void)header;
+    return 0;
+#endif
+}
+
+static inline uint32_t header_line(const struct wm_heap_header *header) {
+#if HAS_TRACING
+    return header->line;
+#else
+    (void)header;
+    return 0;
+#endif
+}
+
+/* Is this the intact header of a live block? `address` may be any number. Accepts
+ * neither the end marker nor anything at or behind the tail; a size that it accepts
+ * ends at or before the tail. */
+static inline bool header_is_live(const struct wm_heap_region *region, uint32_t address) {
+    uint32_t start = region->start;
+    uint32_t tail = region->tail;
+    if (address - start >= tail - start || (address & 7u) != 0) {
+        return false;
+    }
+    const struct wm_heap_header *header = header_at(address);
+    return (header->size_flags & ALLOCATED) != 0 && header->seal == header_seal(address, header) &&
+           header_size(header) - 1u < tail - address;
+}
+
+/* Sets or clears PREVIOUS_FREE of an intact header. */
+static inline void header_toggle_previous_free(struct wm_heap_header *header) {
+    header->size_flags ^= PREVIOUS_FREE;
+    header->seal ^= PREVIOUS_FREE;
+}
+
+/* A freed block's header that no node covers must not look alive when its memory is
+ * handed out again as the middle of a larger block. */
+static inline void header_erase(uint32_t address) {
+    header_at(address)->size_flags = 0;
+}
+
+/* May a tree node stand at this address? */
+static inline bool node_in_region(const struct wm_heap_region *region, uint32_t address) {
+    return address - region->start < region->tail - region->start && (address & 7u) == 0;
+}
+
+#endif
