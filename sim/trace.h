@@ -15,7 +15,10 @@
 #define TRACE_VERSION 1
 #define TRACE_REGIONS_MAX 3
 #define TRACE_BYTES_MAX (1u << 30) /* a larger file is refused */
-#define TRACE_LINE_MAX 4096        /* a longer line is refused */
+#define TRACE_LINE_MAX 4096        /* a longer line is refused; so that the canonical form of a */
+#define TRACE_COMMENT_MAX 2048     /* line that was read never is one, its comment, ... */
+#define TRACE_FILE_MAX 1024        /* ... the FILE of its call site ... */
+#define TRACE_WORD_MAX 64          /* ... and its NAME or KIND are limited too */
 
 enum trace_poisoning { TRACE_POISONING_NONE, TRACE_POISONING_LIGHT, TRACE_POISONING_COMPREHENSIVE };
 
@@ -72,14 +75,14 @@ enum trace_event_kind {
 
 #define TRACE_NO_SLOT 0xffffffffu
 
-/* One event; 40 bytes, since a trace may have millions. Fields by kind:
+/* One event; 36 bytes, since a trace may have millions. Fields by kind:
  *   size        bytes of alloc, calloc (each), realloc, aligned; LENGTH; N of fail;
  *               free= of expect
  *   caps        bits; OFFSET of write (signed); ADDR of freeaddr, writeaddr, readaddr,
  *               flip, dma; min_free= of expect
  *   extra       COUNT of calloc; ALIGNMENT; BYTE; BIT; dma master; name index of
  *               append and check (TRACE_NO_SLOT: none); fault name index of expect
- */
+ * What a kind does not use is 0. */
 struct trace_event {
     uint8_t kind;
     uint8_t has;
@@ -93,6 +96,17 @@ struct trace_event {
     uint32_t site_line; /* line of the call site */
 };
 
+/* Text that is kept for the next writer but means nothing. Lines are counted as they are
+ * written: 0 the `wmtrace` line, 1 the config line, then the regions, then the events.
+ * In the order of the file; whoever drops events drops the comments or renumbers them. */
+struct trace_comment {
+    uint32_t place;  /* the line it precedes or shares; past the last one: the file's end */
+    uint32_t offset; /* into trace.comment_text */
+    uint32_t length;
+    bool behind; /* `# ...` on that line; else whole lines before it, each with its newline,
+                  * blank ones too */
+};
+
 /* A whole trace. Owned by the caller, freed by trace_free. */
 struct trace {
     struct trace_config config;
@@ -102,34 +116,37 @@ struct trace {
     size_t event_count;
     uint32_t *ids; /* the program's ID of each slot, in order of first use */
     uint32_t id_count;
-    char **names; /* region, fault and file names; file names outlive the replay */
+    char **names; /* region, fault and file names, hardly ever one of them twice */
     uint32_t name_count;
-    struct trace_comment *comments; /* whole comment lines and comments behind events */
+    struct trace_comment *comments;
     size_t comment_count;
+    char *comment_text;
 };
 
 /* Why a trace was refused. */
 struct trace_error {
-    char text[512]; /* "FILE:LINE: reason", one line, without newline */
+    char text[512]; /* "FILE:LINE: reason", one line, without newline; "FILE: reason" if the
+                     * file could not be read at all */
 };
 
 /* Reads a trace from a file ("-": standard input). Returns true and fills *trace, or
- * false and fills *error; nothing else happens. Refused: what is no `wmtrace 1`, a
- * missing last newline, an unknown event, config key or region, a missing or surplus
- * field, a number out of range, regions outside the chip's memory (facts: memory
- * map), out of order or overlapping, an empty trace, NUL bytes, overlong lines, a
- * file over TRACE_BYTES_MAX. O(bytes). */
+ * false, fills *error and leaves *trace empty; nothing else happens. Refused: what is no
+ * `wmtrace 1`, a missing last newline, an unknown event, config key or region, a missing
+ * or surplus field, a number out of range, regions outside the chip's memory or out of
+ * order, a trace without regions, control bytes (NUL too), overlong lines, a file over
+ * TRACE_BYTES_MAX. O(bytes), whatever the IDs and names. */
 bool trace_read_file(struct trace *trace, const char *path, struct trace_error *error);
 
 /* The same from memory; `name` stands for the file in errors. */
 bool trace_read_memory(struct trace *trace, const char *text, size_t length, const char *name,
                        struct trace_error *error);
 
+/* Frees what *trace owns and empties it. An empty or partly filled one is fine. */
 void trace_free(struct trace *trace);
 
 /* Writes canonical text: reading it back gives the same trace, comments included, and
- * canonical text (that of the golden traces) comes back byte for byte. Returns false
- * on a write error. */
+ * canonical text (that of the golden traces) comes back byte for byte. Flushes `out`;
+ * returns false on a write error. */
 bool trace_write(const struct trace *trace, FILE *out);
 
 /* One event as its canonical line, without newline and comment, cut to `size`. */
@@ -144,7 +161,13 @@ bool trace_config_set(struct trace_config *config, const char *setting);
 void trace_format_caps(uint32_t caps, char *text, size_t size);
 
 /* DMA masters: channels 0 to 7, then the high-speed peripherals. */
-enum trace_dma_master { TRACE_DMA_CHANNELS = 8, TRACE_DMA_SDIO = 8, TRACE_DMA_HSPI, TRACE_DMA_WIFI, TRACE_DMA_MASTERS };
+enum trace_dma_master {
+    TRACE_DMA_CHANNELS = 8,
+    TRACE_DMA_SDIO = TRACE_DMA_CHANNELS,
+    TRACE_DMA_HSPI,
+    TRACE_DMA_WIFI,
+    TRACE_DMA_MASTERS
+};
 extern const char *const trace_dma_names[TRACE_DMA_MASTERS]; /* "ch0".."ch7", "sdio", ... */
 
 #endif
