@@ -6,6 +6,7 @@
  */
 #include "model_state.h"
 
+#include <assert.h>
 #include <string.h>
 
 #define NO_UNIT UINT32_MAX
@@ -63,9 +64,7 @@ bool model_find(const struct model *model, uint32_t address, struct model_block 
     }
     /* What is not in a hole is in the live block that starts last before it. */
     uint32_t unit = start_before(region, model_unit(region, address));
-    if (unit == NO_UNIT) {
-        return false;
-    }
+    assert(unit != NO_UNIT);
     *block = describe_live(model, (struct model_place){.region = index, .unit = unit});
     return true;
 }
