@@ -135,10 +135,10 @@ static void golden_event(struct golden *golden, char *words[WORDS_MAX]) {
 
 static void golden_line(struct golden *golden, char *line) {
     char *words[WORDS_MAX] = {NULL};
-    char *rest = line;
+    char *rest = NULL;
     line[strcspn(line, "#\n")] = '\0';
-    for (uint32_t i = 0; i < WORDS_MAX; i++) {
-        words[i] = strtok_r(NULL, " ", &rest);
+    for (uint32_t i = 0; i < WORDS_MAX && (i == 0 || words[i - 1] != NULL); i++) {
+        words[i] = strtok_r(i == 0 ? line : NULL, " ", &rest);
     }
     if (words[0] == NULL || strcmp(words[0], "wmtrace") == 0) {
         return;
