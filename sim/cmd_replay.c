@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * `wmheap replay`: arguments in, one line or one JSON object a file out.
+ */
+#include <argp.h> /* argument parsing: in glibc, so nothing to install */
+#include <inttypes.h>
+#include <jansson.h> /* JSON: Debian's libjansson, small, keeps the order of keys */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "command.h"
+#include "replay.h"
+
+struct arguments {
+    struct replay_options options;
+    bool json;
+    char *settings[16]; /* --set */
+    size_t setting_count;
+    char **files;
+    size_t file_count;
+};
+
+/* One file's console text: shown as it comes, or kept for the JSON object. */
+struct console {
+    bool keep;
+    FILE *kept;
+};
+
+enum { OPTION_CHECK = 256, OPTION_JSON, OPTION_STOP_AT, OPTION_PRINT, OPTION_SET, OPTION_PSRAM };
+
+static const struct argp_option option_table[] = {
+    {"check", OPTION_CHECK, "DEPTH", 0,
+     "off, addresses, model or full (default): what is checked after each event", 0},
+    {"json", OPTION_JSON, NULL, 0, "One JSON object a line", 0},
+    {"stop-at", OPTION_STOP_AT, "N", 0, "End after event N", 0},
+    {"print", OPTION_PRINT, "WHAT", 0,
+     "stats, tracing or both with a comma: console text at the trace's stats and tracing "
+     "events, at corruptions, and at the end",
+     0},
+    {"set", OPTION_SET, "KEY=VALUE", 0,
+     "Override the trace's config: tracing=y|n, poisoning=none|light|comprehensive, "
+     "realloc=move|inplace",
+     0},
+    {"psram", OPTION_PSRAM, "SIZE", 0,
+     "Fit 2M, 4M or 8M of PSRAM, or none (default: what the trace's region needs)", 0},
+    {0}};
+
+static const char help_text[] =
+    "Runs traces on a simulated W800 and checks every address, every expectation, and the "
+    "heap itself. FILE `-` is standard input.\v"
+    "Example:\n"
+    "  wmheap replay --check=full tests/golden/boot_iot-trace.trace\n\n"
+    "Exit status: 0 all as expected, 1 a mismatch or a fault, 2 unusable input or usage; "
+    "over several files the highest.";
+
+/* Index of `word` in a list, or -1. */
+static int choice(const char *word, const char *const *words, int count) {
+    for (int i = 0; i < count; i++) {
+        if (strcmp(word, words[i]) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+static bool parse_print(char *list, unsigned *print) {
+    char *rest = list;
+    for (char *word; (word = strsep(&rest, ",")) != NULL;) {
+        if (strcmp(word, "stats") == 0) {
+            *print |= REPLAY_PRINT_STATS;
+        } else if (strcmp(word, "tracing") == 0) {
+            *print |= REPLAY_PRINT_TRACING;
+        } else {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool parse_number(const char *text, size_t *value) {
+    char *end;
+    if (*text < '0' || *text > '9') {
+        return false;
+    }
+    unsigned long long number = strtoull(text, &end, 10);
+    *value = (size_t)number;
+    return *end == '\0' && number > 0 && number < SIZE_MAX;
+}
+
+static error_t parse_option(int key, char *value, struct argp_state *state) {
+    static const char *const depths[] = {"off", "addresses", "model", "full"};
+    static const char *const psram[] = {"none", "2M", "4M", "8M"};
+    struct arguments *arguments = state->input;
+    struct trace_config scratch = {0};
+    int index;
+    switch (key) {
+    case OPTION_CHECK:
+        index = choice(value, depths, 4);
+        if (index < 0) {
+            argp_error(state, "--check=%s: one of off, addresses, model, full is needed", value);
+        }
+        arguments->options.check = (enum replay_check)index;
+        return 0;
+    case OPTION_JSON:
+        arguments->json = true;
+        return 0;
+    case OPTION_STOP_AT:
+        if (!parse_number(value, &arguments->options.stop_at)) {
+            argp_error(state, "--stop-at=%s: the number of an event from 1 is needed", value);
+        }
+        return 0;
+    case OPTION_PRINT:
+        if (!parse_print(value, &arguments->options.print)) {
+            argp_error(state, "--print: stats, tracing or both with a comma are needed");
+        }
+        return 0;
+    case OPTION_SET:
+        if (!trace_config_set(&scratch, value) ||
+            arguments->setting_count == sizeof arguments->settings / sizeof(char *)) {
+            argp_error(state, "--set %s: no such key or value", value);
+        }
+        arguments->settings[arguments->setting_count++] = value;
+        return 0;
+    case OPTION_PSRAM:
+        index = choice(value, psram, 4);
+        if (index < 0) {
+            argp_error(state, "--psram=%s: one of none, 2M, 4M, 8M is needed", value);
+        }
+        arguments->options.psram_bytes = index == 0 ? 0 : 1u << (20 + index);
+        return 0;
+    case ARGP_KEY_ARGS:
+        arguments->files = state->argv + state->next;
+        arguments->file_count = (size_t)(state->argc - state->next);
+        return 0;
+    case ARGP_KEY_NO_ARGS:
+        argp_error(state, "a trace file is needed, or - for standard input");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+/* --- one file --------------------------------------------------------------------------- */
+
+static void on_print(void *context, const char *text, size_t length) {
+    struct console *console = context;
+    fwrite(text, 1, length, console->keep ? console->kept : stdout);
+}
+
+static void on_progress(void *context, size_t done, size_t all) {
+    (void)context;
+    progress_show(done, all);
+}
+
+/* Text from files may be any bytes; JSON is UTF-8. */
+static json_t *json_text(const char *text) {
+    json_t *value = json_string(text);
+    if (value == NULL) {
+        char *clean = strdup(text);
+        for (char *at = clean; clean != NULL && *at != '\0'; at++) {
+            if ((unsigned char)*at >= 0x80) {
+                *at = '?';
+            }
+        }
+        value = clean != NULL ? json_string(clean) : json_null();
+        free(clean);
+    }
+    return value;
+}
+
+static void set_address(json_t *object, const char *key, uint32_t address) {
+    char text[16];
+    snprintf(text, sizeof text, "0x%08" PRIx32, address);
+    json_object_set_new(object, key, json_string(text));
+}
+
+static json_t *json_fault(const struct replay_fault *fault) {
+    json_t *object = json_object();
+    json_object_set_new(object, "kind", json_string(fault->kind));
+    json_object_set_new(object, "event", json_integer((json_int_t)fault->event));
+    set_address(object, "address", fault->address);
+    if (fault->site[0] != '\0') {
+        json_object_set_new(object, "site", json_text(fault->site));
+    }
+    if (fault->reason[0] != '\0') {
+        json_object_set_new(object, "reason", json_text(fault->reason));
+    }
+    if (fault->expected) {
+        json_object_set_new(object, "expected", json_true());
+    }
+    return object;
+}
+
+static void print_json(const char *file, const struct replay_result *result, const char *console) {
+    json_t *object = json_object();
+    json_t *faults = json_array();
+    for (size_t i = 0; i < result->fault_count; i++) {
+        json_array_append_new(faults, json_fault(&result->faults[i]));
+    }
+    json_object_set_new(object, "file", json_text(file));
+    json_object_set_new(object, "events", json_integer((json_int_t)result->events));
+    json_object_set_new(object, "mismatches", json_integer((json_int_t)result->mismatches));
+    json_object_set_new(object, "faults", faults);
+    json_object_set_new(object, "free", json_integer(result->free_bytes));
+    json_object_set_new(object, "min_free", json_integer(result->min_free_bytes));
+    if (result->mismatches != 0) {
+        json_t *first = json_object();
+        json_object_set_new(first, "event", json_integer((json_int_t)result->first.event));
+        json_object_set_new(first, "what", json_string(result->first.what));
+        json_object_set_new(first, "by", json_string(result->first.judge));
+        json_object_set_new(first, "expected", json_integer(result->first.expected));
+        json_object_set_new(first, "got", json_integer(result->first.got));
+        json_object_set_new(object, "first_mismatch", first);
+    }
+    if (result->moved != 0) {
+        json_object_set_new(object, "moved", json_integer((json_int_t)result->moved));
+    }
+    if (console != NULL && *console != '\0') {
+        json_object_set_new(object, "console", json_text(console));
+    }
+    json_dumpf(object, stdout, JSON_COMPACT);
+    putchar('\n');
+    json_decref(object);
+}
+
+/* The line of the file that holds an event, for messages. */
+static uint32_t line_of(const struct trace *trace, size_t event) {
+    return event > 0 && event <= trace->event_count ? trace->events[event - 1].line_number : 0;
+}
+
+static void print_where(const char *file, const struct trace *trace, size_t event) {
+    char text[256] = "the end";
+    if (event > 0 && event <= trace->event_count) {
+        trace_format_event(trace, &trace->events[event - 1], text, sizeof text);
+        printf("%s:%" PRIu32 ": event %zu: %s\n", file, line_of(trace, event), event, text);
+    } else {
+        printf("%s: %s\n", file, text);
+    }
+}
+
+static void print_mismatch(const char *file, const struct trace *trace,
+                           const struct replay_result *result) {
+    const struct replay_mismatch *first = &result->first;
+    bool address = strcmp(first->what, "address") == 0;
+    print_where(file, trace, first->event);
+    printf(address ? "  %s: expected 0x%08" PRIx32 " (%s), got 0x%08" PRIx32 "\n"
+                   : "  %s: expected %" PRIu32 " (%s), got %" PRIu32 "\n",
+           first->what, first->expected, first->judge, first->got);
+    if (result->picture != NULL) {
+        fputs(result->picture, stdout);
+    }
+    printf("  again: wmheap replay --stop-at %zu %s\n", first->event, file);
+}
+
+static void print_fault(const char *file, const struct trace *trace,
+                        const struct replay_fault *fault) {
+    print_where(file, trace, fault->event);
+    printf("  %s%s: 0x%08" PRIx32 "%s%s%s%s%s\n", fault->kind,
+           fault->by_check ? ", found by a check" : "", fault->address,
+           fault->site[0] != '\0' ? ", allocated at " : "", fault->site,
+           fault->reason[0] != '\0' ? "; " : "", fault->reason,
+           fault->expected ? " (expected)" : "");
+}
+
+#define FAULTS_SHOWN 10u
+
+static void print_text(const char *file, const struct trace *trace,
+                       const struct replay_result *result) {
+    printf("%s: %zu events, %zu mismatches, %zu faults, free %" PRIu32 ", minimum %" PRIu32, file,
+           result->events, result->mismatches, result->fault_count, result->free_bytes,
+           result->min_free_bytes);
+    if (result->moved != 0) {
+        printf("; realloc moved %zu SHARED or PSRAM blocks elsewhere, first at event %zu",
+               result->moved, result->first_moved);
+    }
+    putchar('\n');
+    if (result->mismatches != 0) {
+        print_mismatch(file, trace, result);
+    }
+    for (size_t i = 0; i < result->fault_count && i < FAULTS_SHOWN; i++) {
+        print_fault(file, trace, &result->faults[i]);
+    }
+    if (result->fault_count > FAULTS_SHOWN) {
+        printf("  and %zu faults more; --json lists all\n", result->fault_count - FAULTS_SHOWN);
+    }
+    if (result->stopped && result->events < trace->event_count) {
+        printf("  the board stops here: %zu events were not run\n",
+               trace->event_count - result->events);
+    }
+}
+
+static int run_file(const struct arguments *arguments, const char *file) {
+    struct trace trace;
+    struct trace_error error;
+    if (!trace_read_file(&trace, file, &error)) {
+        fprintf(stderr, "wmheap: %s\n", error.text);
+        return STATUS_UNUSABLE;
+    }
+    for (size_t i = 0; i < arguments->setting_count; i++) {
+        trace_config_set(&trace.config, arguments->settings[i]);
+    }
+    struct replay_result result;
+    struct replay_options options = arguments->options;
+    struct console console = {.keep = arguments->json};
+    char *kept = NULL;
+    size_t kept_length = 0;
+    if (options.print != 0) {
+        options.on_print = on_print;
+        console.kept = open_memstream(&kept, &kept_length);
+    }
+    options.on_progress = on_progress;
+    options.context = &console;
+    progress_begin(file);
+    bool ran = replay_run(&trace, &options, &result, &error);
+    progress_end();
+    if (console.kept != NULL) {
+        fclose(console.kept);
+    }
+    int status = ran ? replay_status(&result) : STATUS_UNUSABLE;
+    if (!ran) {
+        fprintf(stderr, "wmheap: %s: %s\n", file, error.text);
+    } else if (arguments->json) {
+        print_json(file, &result, kept);
+    } else {
+        print_text(file, &trace, &result);
+    }
+    free(kept);
+    replay_result_free(&result);
+    trace_free(&trace);
+    return status;
+}
+
+int command_replay(int argc, char **argv) {
+    static const struct argp parser = {option_table, parse_option, "FILE...", help_text,
+                                       NULL,         NULL,         NULL};
+    struct arguments arguments = {
+        .options = {.check = REPLAY_CHECK_FULL, .psram_bytes = REPLAY_PSRAM_AS_TRACED}};
+    char name[] = "wmheap replay";
+    argv[0] = name;
+    argp_err_exit_status = STATUS_UNUSABLE;
+    argp_parse(&parser, argc, argv, 0, NULL, &arguments);
+    int status = STATUS_OK;
+    for (size_t i = 0; i < arguments.file_count; i++) {
+        int one = run_file(&arguments, arguments.files[i]);
+        status = one > status ? one : status;
+    }
+    return output_finish() ? status : STATUS_UNUSABLE;
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "command.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+/* One progress line per process, as there is one terminal. */
+static struct {
+    const char *name;
+    struct timespec began;
+    bool on_terminal;
+    bool shown;
+} progress;
+
+void progress_begin(const char *name) {
+    progress.name = name;
+    progress.on_terminal = isatty(STDERR_FILENO) == 1;
+    progress.shown = false;
+    clock_gettime(CLOCK_MONOTONIC, &progress.began);
+}
+
+void progress_show(size_t done, size_t all) {
+    struct timespec now;
+    if (!progress.on_terminal || all == 0) {
+        return;
+    }
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    if (now.tv_sec - progress.began.tv_sec > 1) {
+        fprintf(stderr, "\r%s: %zu of %zu events, %.0f%%\033[K", progress.name, done, all,
+                100.0 * (double)done / (double)all);
+        progress.shown = true;
+    }
+}
+
+void progress_end(void) {
+    if (progress.shown) {
+        fputs("\r\033[K", stderr);
+        progress.shown = false;
+    }
+}
+
+bool output_finish(void) {
+    if (fflush(stdout) == 0 && !ferror(stdout)) {
+        return true;
+    }
+    fprintf(stderr, "wmheap: standard output: %s\n", strerror(errno));
+    return false;
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * wmheap: the program. Its commands are in files of their own, cmd_*.c.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "command.h"
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *what;
+} commands[] = {
+    {"replay", command_replay, "run traces on a simulated W800 and check every address"},
+};
+
+static void print_help(FILE *out) {
+    fputs("Usage: wmheap COMMAND [OPTION...] FILE...\n"
+          "The W800's heap on a host: real allocator, real addresses.\n\nCommands:\n",
+          out);
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].what);
+    }
+    fputs("\n`wmheap COMMAND --help` says more. Example:\n"
+          "  wmheap replay tests/golden/real-lua-trace.trace\n\n"
+          "Exit status: 0 all as expected, 1 a finding, 2 unusable input or usage.\n",
+          out);
+}
+
+int main(int argc, char **argv) {
+    if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+                     strcmp(argv[1], "help") == 0)) {
+        print_help(stdout);
+        return output_finish() ? STATUS_OK : STATUS_UNUSABLE;
+    }
+    for (size_t i = 0; argc > 1 && i < sizeof commands / sizeof commands[0]; i++) {
+        if (strcmp(argv[1], commands[i].name) == 0) {
+            return commands[i].run(argc - 1, argv + 1);
+        }
+    }
+    if (argc > 1) {
+        fprintf(stderr, "wmheap: %.64s: no such command; `wmheap --help` lists them\n", argv[1]);
+    } else {
+        print_help(stderr);
+    }
+    return STATUS_UNUSABLE;
+}
