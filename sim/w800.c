@@ -60,30 +60,46 @@ static uint32_t page_up(uint32_t address) {
     return (address + mask) & ~mask;
 }
 
+/* One line of /proc/self/maps: "low-high rights offset device inode path". */
+struct maps_line {
+    uint64_t low;
+    uint64_t high; /* first byte after it */
+    const char *rights;
+    const char *path;
+};
+
+static struct maps_line maps_line_read(char *text) {
+    struct maps_line line;
+    char *rest;
+    text[strcspn(text, "\n")] = 0;
+    line.low = strtoull(text, &rest, 16);
+    line.high = strtoull(rest + (*rest == '-'), &rest, 16);
+    line.rights = rest + strspn(rest, " ");
+    line.path = line.rights;
+    for (int field = 0; field < 4; field++) {
+        line.path += strcspn(line.path, " ");
+        line.path += strspn(line.path, " ");
+    }
+    return line;
+}
+
 /* Describes the first of this process's mappings that overlaps [start, end). */
 static bool describe_occupant(uint32_t start, uint32_t end, char *text, size_t size) {
     FILE *maps = fopen("/proc/self/maps", "re");
     if (!maps)
         return false;
-    char *line = NULL;
+    char *buffer = NULL;
     size_t capacity = 0;
     bool found = false;
-    while (!found && getline(&line, &capacity, maps) > 0) {
-        uint64_t low;
-        uint64_t high;
-        char rights[5];
-        int path = 0;
-        /* low-high rights offset device inode path */
-        if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %*s %*s %*s %n", &low, &high, rights, &path) <
-                3 ||
-            high <= start || low >= end)
+    while (!found && getline(&buffer, &capacity, maps) > 0) {
+        struct maps_line line = maps_line_read(buffer);
+        if (line.high <= start || line.low >= end)
             continue;
-        line[strcspn(line, "\n")] = 0;
-        const char *name = path && line[path] ? line + path : "(anonymous)";
-        snprintf(text, size, "0x%" PRIx64 "-0x%" PRIx64 " %s %.200s", low, high - 1, rights, name);
+        snprintf(text, size, "0x%" PRIx64 "-0x%" PRIx64 " %.4s %.200s", line.low, line.high - 1,
+                 line.rights, *line.path ? line.path : "(anonymous)");
         found = true;
     }
-    free(line);
+    free(buffer);
     fclose(maps);
     return found;
 }

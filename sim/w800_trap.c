@@ -93,9 +93,9 @@ static struct access read_access(const ucontext_t *context, uint64_t address) {
 /* ---- the handler --------------------------------------------------------------- */
 
 static char *append(char *at, const char *text) {
-    size_t length = strlen(text);
-    memcpy(at, text, length);
-    return at + length;
+    while (*text)
+        *at++ = *text++;
+    return at;
 }
 
 /* write(2) and no stdio: all that a signal handler may use. */

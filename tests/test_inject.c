@@ -191,7 +191,8 @@ Test(realloc, says_nothing_of_blocks_that_stay_fail_or_were_never_special) {
     wm_heap_caps_free(fill);
     cr_expect_lt(w800_address(wm_heap_caps_realloc(chance, 300, D)), W800_DRAM_START);
     /* SRAM is full: a SHARED block stays in reach although nobody asked for it */
-    fill = wm_heap_caps_alloc(wm_heap_caps_get_largest_free_block(WM_HEAP_CAP_EXEC) - 100, D);
+    room = wm_heap_caps_get_largest_free_block(WM_HEAP_CAP_EXEC);
+    cr_assert_not_null(wm_heap_caps_alloc(room - 100, D));
     shared = wm_heap_caps_alloc(500, S);
     cr_expect_geq(w800_address(wm_heap_caps_realloc(shared, 600, D)), W800_DRAM_START);
     cr_expect_eq(seen.count, 0);

@@ -258,8 +258,8 @@ Test(machine, tables_that_the_core_must_judge_are_accepted) {
     machine_start(&config);
 }
 
-static bool all_zero(uint32_t address, uint32_t bytes) {
-    const uint8_t *byte = w800_pointer(address);
+static bool all_zero(const void *memory, size_t bytes) {
+    const uint8_t *byte = memory;
     return byte[0] == 0 && memcmp(byte, byte + 1, bytes - 1) == 0;
 }
 
@@ -269,9 +269,9 @@ Test(machine, starting_again_gives_a_fresh_machine) {
     for (int round = 0; round < 3; round++) {
         struct w800_config config = machine_config(heap_builds[5], 2 * MIB);
         machine_start(&config);
-        static const struct wm_heap_state none;
-        cr_expect(all_zero(0x20000000, 0x48000) && all_zero(0x30000000, 2 * MIB));
-        cr_expect_eq(memcmp(config.build->state, &none, sizeof none), 0);
+        cr_expect(all_zero(w800_pointer(0x20000000), 0x48000));
+        cr_expect(all_zero(w800_pointer(0x30000000), 2 << 20));
+        cr_expect(all_zero(config.build->state, sizeof *config.build->state));
         cr_expect_eq(w800_failed_allocations(), 0);
         cr_expect_not(w800_dma_on_psram());
         cr_expect_eq(w800_lock_report().holds, 0);
@@ -281,7 +281,7 @@ Test(machine, starting_again_gives_a_fresh_machine) {
         w800_fail_allocation(1, true);
         cr_expect_null(wm_heap_caps_alloc(10, WM_HEAP_CAP_DEFAULT));
         memset(w800_pointer(0x20000000), 0xff, 0x48000);
-        memset(w800_pointer(0x30000000), 0xff, 2 * MIB);
+        memset(w800_pointer(0x30000000), 0xff, 2 << 20);
         cr_expect(w800_dma_start(0, 0x30000000, 4));
     }
     cr_expect_eq(seen.count, 0);
