@@ -86,9 +86,8 @@ static bool aligned_from_tree(struct wm_heap_region *region, uint32_t want, uint
 }
 
 /* Under the lock: returns the block, 0 if there is no room or, with *damaged, a fault. */
-static uint32_t aligned_locked(uint32_t room, uint32_t alignment,
-                               const struct block_origin *origin, bool *damaged,
-                               struct wm_heap_fault *fault) {
+static uint32_t aligned_locked(uint32_t room, uint32_t alignment, const struct block_origin *origin,
+                               bool *damaged, struct wm_heap_fault *fault) {
     uint32_t want = block_bytes(origin->requested);
     struct wm_heap_region *region = region_for(origin->caps, room);
     *damaged = false;
@@ -140,6 +139,5 @@ void *wm_heap_caps_aligned_alloc_tracing(size_t alignment, size_t size,
     if (damaged) {
         fault_report(&fault);
     }
-    return block != 0 ? bytes_at(block + HEADER_BYTES)
-                      : allocation_failed(size, caps, file, line);
+    return block != 0 ? bytes_at(block + HEADER_BYTES) : allocation_failed(size, caps, file, line);
 }

@@ -28,8 +28,7 @@ static uint32_t hole_take(struct wm_heap_region *region, uint32_t want, uint32_t
     uint32_t block = tree_last(&path)->node;
     uint32_t size = node_at(block)->size;
     uint32_t behind = block + size;
-    if (!header_is_live(region, behind) ||
-        (header_at(behind)->size_flags & PREVIOUS_FREE) == 0 ||
+    if (!header_is_live(region, behind) || (header_at(behind)->size_flags & PREVIOUS_FREE) == 0 ||
         pattern_broken(block + (uint32_t)sizeof(struct wm_heap_node), behind) != 0) {
         return 0;
     }
@@ -142,7 +141,6 @@ bool block_release(struct wm_heap_region *region, uint32_t block, uint32_t size,
         return true;
     }
     struct wm_heap_header *behind = header_at(next);
-    uint32_t end = next;
     if ((behind->size_flags & ALLOCATED) != 0) {
         if (!header_is_live(region, next) || (behind->size_flags & PREVIOUS_FREE) != 0 ||
             !(previous_free ? tree_extend(region, &path, block, next)
@@ -151,7 +149,7 @@ bool block_release(struct wm_heap_region *region, uint32_t block, uint32_t size,
         }
         header_toggle_previous_free(behind);
     } else {
-        end = next + node_at(next)->size;
+        uint32_t end = next + node_at(next)->size;
         if (!header_is_live(region, end) || (header_at(end)->size_flags & PREVIOUS_FREE) == 0) {
             return false;
         }

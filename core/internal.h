@@ -40,8 +40,8 @@ bool block_is_sound(const struct wm_heap_region *region, uint32_t address)
     WM_HEAP_LINK("wm_heap_block_is_sound");
 
 /* heap.c: gives a block's memory back. False: a smashed neighbour or node. */
-bool block_release(struct wm_heap_region *region, uint32_t block, uint32_t size,
-                   bool previous_free) WM_HEAP_LINK("wm_heap_block_release");
+bool block_release(struct wm_heap_region *region, uint32_t block, uint32_t size, bool previous_free)
+    WM_HEAP_LINK("wm_heap_block_release");
 /* An allocation failed: counts it and tells. Returns NULL. */
 void *allocation_failed(size_t size, uint32_t caps, const char *file, int line)
     WM_HEAP_LINK("wm_heap_allocation_failed");

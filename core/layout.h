@@ -126,18 +126,18 @@ void wm_heap_test_accessed(uint32_t address);
 #endif
 
 /* The accessors: addresses become pointers here and nowhere else. */
+static inline void *bytes_at(uint32_t address) {
+    return (void *)(uintptr_t)address; /* NOLINT(performance-no-int-to-ptr) that is the point */
+}
+
 static inline struct wm_heap_header *header_at(uint32_t address) {
     ACCESSED(address);
-    return (struct wm_heap_header *)(uintptr_t)address;
+    return bytes_at(address);
 }
 
 static inline struct wm_heap_node *node_at(uint32_t address) {
     ACCESSED(address);
-    return (struct wm_heap_node *)(uintptr_t)address;
-}
-
-static inline void *bytes_at(uint32_t address) {
-    return (void *)(uintptr_t)address;
+    return bytes_at(address);
 }
 
 /* Only arena pointers may be truncated; a caller's foreign pointer must not become one
@@ -147,9 +147,7 @@ static inline uint32_t address_of(const void *pointer) {
     return (uint32_t)value == value ? (uint32_t)value : 1u;
 }
 
-static inline uint32_t align8(uint32_t value) {
-    return (value + 7u) & ~7u;
-}
+static inline uint32_t align8(uint32_t value) { return (value + 7u) & ~7u; }
 
 /* Bytes of the block that serves a request of 1 to LARGEST_REQUEST bytes. */
 static inline uint32_t block_bytes(uint32_t size) {
@@ -222,9 +220,7 @@ static inline void header_toggle_previous_free(struct wm_heap_header *header) {
 
 /* A freed block's header that no node covers must not look alive when its memory is
  * handed out again as the middle of a larger block. */
-static inline void header_erase(uint32_t address) {
-    header_at(address)->size_flags = 0;
-}
+static inline void header_erase(uint32_t address) { header_at(address)->size_flags = 0; }
 
 /* May a tree node stand at this address? */
 static inline bool node_in_region(const struct wm_heap_region *region, uint32_t address) {

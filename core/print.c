@@ -76,12 +76,20 @@ static void print_level(struct printer *printer, const char *name,
 
 void wm_heap_print_stats(void) {
     struct printer printer = {.length = 0};
+    struct wm_heap_level total;
+    struct wm_heap_level levels[WM_HEAP_REGIONS_MAX];
+    uint32_t key = wm_heap_port_lock();
+    total = wm_heap_state.total;
+    for (uint32_t i = 0; i < WM_HEAP_REGIONS_MAX; i++) {
+        levels[i] = wm_heap_state.regions[i].level;
+    }
+    wm_heap_port_unlock(key);
     print_text(&printer, "    Type     Current Size       \tMinimum Size\r\n");
-    print_level(&printer, "Total", &wm_heap_state.total);
+    print_level(&printer, "Total", &total);
     for (uint32_t i = 0; i < WM_HEAP_REGIONS_MAX; i++) {
         const struct wm_heap_region *region = &wm_heap_state.regions[i];
         if (region->state >= WM_HEAP_REGION_OPEN) {
-            print_level(&printer, region->name, &region->level);
+            print_level(&printer, region->name, &levels[i]);
         }
     }
     print_flush(&printer);

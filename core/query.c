@@ -23,13 +23,16 @@ const char *wm_heap_check_name(uint32_t check) {
     return check < WM_HEAP_CHECK_KINDS ? names[check] : "unknown";
 }
 
-size_t wm_heap_get_free_size(void) {
-    return wm_heap_state.total.free_bytes;
+static struct wm_heap_level total_read(void) {
+    uint32_t key = wm_heap_port_lock();
+    struct wm_heap_level total = wm_heap_state.total;
+    wm_heap_port_unlock(key);
+    return total;
 }
 
-size_t wm_heap_get_minimum_ever_free_size(void) {
-    return wm_heap_state.total.min_free_bytes;
-}
+size_t wm_heap_get_free_size(void) { return total_read().free_bytes; }
+
+size_t wm_heap_get_minimum_ever_free_size(void) { return total_read().min_free_bytes; }
 
 /* Free bytes over the regions that serve a capability, and the minimum: where several do,
  * that of the sum over the regions that have DEFAULT, as it is kept. */
@@ -118,8 +121,8 @@ bool block_is_sound(const struct wm_heap_region *region, uint32_t address) {
         return header_is_live(region, address);
     }
     uint32_t behind = address + header->size_flags;
-    return header_is_live(region, behind) &&
-           (header_at(behind)->size_flags & PREVIOUS_FREE) != 0 && behind > address;
+    return header_is_live(region, behind) && (header_at(behind)->size_flags & PREVIOUS_FREE) != 0 &&
+           behind > address;
 }
 
 /* The walk, under the lock. */
@@ -136,8 +139,7 @@ static bool region_walk(const struct wm_heap_region *region, wm_heap_visit_fn *v
         }
     }
     if (region->tail < region->end) {
-        block = (struct wm_heap_block){.address = region->tail,
-                                       .size = region->end - region->tail};
+        block = (struct wm_heap_block){.address = region->tail, .size = region->end - region->tail};
         visit(context, &block);
     }
     return true;
@@ -205,8 +207,7 @@ static bool block_check(uint32_t pointer, struct wm_heap_fault *fault) {
     struct tree_path path;
     uint32_t next = block + header_size(header_at(block));
     if ((next < region->tail && !block_is_sound(region, next)) ||
-        ((header_at(block)->size_flags & PREVIOUS_FREE) != 0 &&
-         !tree_find(region, block, &path))) {
+        ((header_at(block)->size_flags & PREVIOUS_FREE) != 0 && !tree_find(region, block, &path))) {
         return fault_from_region(region, fault);
     }
     return true;

@@ -35,8 +35,7 @@ static uint32_t highest_bit(uint32_t value) {
 
 /* Does the row hold at least one block and the end marker, clear of the other regions?
  * Sets *start and *end as the region will have them. */
-static bool row_is_usable(const struct wm_heap_region_config *row, uint32_t *start,
-                          uint32_t *end) {
+static bool row_is_usable(const struct wm_heap_region_config *row, uint32_t *start, uint32_t *end) {
     if (row->start == 0 || row->start > row->end || row->end - row->start < HEADER_BYTES + 16u) {
         return false; /* so that aligning below cannot cross over */
     }

@@ -34,12 +34,10 @@
 struct tree_path {
     struct wm_heap_link *link[TREE_PATH_MAX]; /* link[0] is the region's root */
     uint32_t depth;                           /* links in use */
-    uint32_t bit;                             /* the address bit that parts the last node's children */
+    uint32_t bit; /* the address bit that parts the last node's children */
 };
 
-static inline uint32_t tree_max(uint32_t a, uint32_t b) {
-    return a > b ? a : b;
-}
+static inline uint32_t tree_max(uint32_t a, uint32_t b) { return a > b ? a : b; }
 
 static inline struct wm_heap_link *tree_last(const struct tree_path *path) {
     return path->link[path->depth - 1u];

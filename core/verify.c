@@ -108,8 +108,8 @@ static bool check_live(struct survey *survey, uint32_t block, bool previous_free
             survey->live_blocks++;
             return true;
         }
-        survey_fault(survey, WM_HEAP_FAULT_OVERFLOW, WM_HEAP_CHECK_GUARD, block, broken,
-                     GUARD_BYTE, *(const uint8_t *)bytes_at(broken));
+        survey_fault(survey, WM_HEAP_FAULT_OVERFLOW, WM_HEAP_CHECK_GUARD, block, broken, GUARD_BYTE,
+                     *(const uint8_t *)bytes_at(broken));
     }
     survey->fault->site = header_site(header);
     survey->fault->line = header_line(header);
@@ -198,8 +198,7 @@ static bool check_marker(const struct survey *survey) {
 }
 
 bool region_check(struct wm_heap_region *region, struct wm_heap_fault *fault) {
-    struct survey survey = {
-        .region = region, .fault = fault, .tree_links = region->root.node != 0};
+    struct survey survey = {.region = region, .fault = fault, .tree_links = region->root.node != 0};
     uint32_t block;
     if (!check_blocks(&survey, region->end, &block)) {
         return false;

@@ -29,11 +29,11 @@ void wm_heap_port_print(const char *text, uint32_t length);
 
 /* A region of memory. Rows stand in the order in which they are tried. */
 struct wm_heap_region_config {
-    const char *name;   /* at most 7 characters */
-    uint32_t start;     /* first byte of the heap in it */
-    uint32_t end;       /* first byte after it */
-    uint32_t caps;      /* wm_heap_cap_type_t bits */
-    bool deferred;      /* joins by wm_heap_append_to_heap */
+    const char *name; /* at most 7 characters */
+    uint32_t start;   /* first byte of the heap in it */
+    uint32_t end;     /* first byte after it */
+    uint32_t caps;    /* wm_heap_cap_type_t bits */
+    bool deferred;    /* joins by wm_heap_append_to_heap */
 };
 #define WM_HEAP_REGIONS_MAX 3u
 

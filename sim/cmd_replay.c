@@ -186,6 +186,12 @@ static json_t *json_fault(const struct replay_fault *fault) {
     if (fault->reason[0] != '\0') {
         json_object_set_new(object, "reason", json_text(fault->reason));
     }
+    if (fault->before != 0) {
+        set_address(object, "before", fault->before);
+    }
+    if (fault->before_site[0] != '\0') {
+        json_object_set_new(object, "before_site", json_text(fault->before_site));
+    }
     if (fault->expected) {
         json_object_set_new(object, "expected", json_true());
     }
@@ -261,6 +267,11 @@ static void print_fault(const char *file, const struct trace *trace,
            fault->site[0] != '\0' ? ", allocated at " : "", fault->site,
            fault->reason[0] != '\0' ? "; " : "", fault->reason,
            fault->expected ? " (expected)" : "");
+    if (fault->before != 0) {
+        printf("  right before it: 0x%08" PRIx32 "%s%s, which may have written past its end\n",
+               fault->before, fault->before_site[0] != '\0' ? ", allocated at " : "",
+               fault->before_site);
+    }
 }
 
 #define FAULTS_SHOWN 10u

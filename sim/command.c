@@ -28,7 +28,9 @@ void progress_show(size_t done, size_t all) {
         return;
     }
     clock_gettime(CLOCK_MONOTONIC, &now);
-    if (now.tv_sec - progress.began.tv_sec > 1) {
+    double seconds = (double)(now.tv_sec - progress.began.tv_sec) +
+                     (double)(now.tv_nsec - progress.began.tv_nsec) / 1e9;
+    if (seconds > 1.0) {
         fprintf(stderr, "\r%s: %zu of %zu events, %.0f%%\033[K", progress.name, done, all,
                 100.0 * (double)done / (double)all);
         progress.shown = true;

@@ -34,8 +34,8 @@ static void mismatch(struct replay *replay, const char *what, const char *judge,
 /* Compares the pointer that a call returned with the trace's and the model's. */
 static void judge_pointer(struct replay *replay, const struct trace_event *event, uint32_t got,
                           uint32_t predicted) {
-    if (replay->options->check >= REPLAY_CHECK_ADDRESSES &&
-        (event->has & TRACE_HAS_ADDRESS) != 0 && event->address != got) {
+    if (replay->options->check >= REPLAY_CHECK_ADDRESSES && (event->has & TRACE_HAS_ADDRESS) != 0 &&
+        event->address != got) {
         mismatch(replay, "address", "trace", event->address, got, 0);
     }
     if (replay->model != NULL && predicted != got) {
@@ -61,9 +61,8 @@ static void fill(struct replay *replay, uint32_t pointer, uint32_t from, uint32_
 
 static void run_alloc(struct replay *replay, const struct trace_event *event) {
     uint32_t failed = w800_failed_allocations();
-    void *memory =
-        wm_heap_caps_alloc_tracing(event->size, (wm_heap_cap_type_t)event->caps,
-                                   site_of(replay, event), (int)event->site_line);
+    void *memory = wm_heap_caps_alloc_tracing(event->size, (wm_heap_cap_type_t)event->caps,
+                                              site_of(replay, event), (int)event->site_line);
     uint32_t got = w800_address(memory);
     uint32_t predicted = 0;
     if (replay->model != NULL && !was_injected(replay, failed)) {
@@ -78,9 +77,9 @@ static void run_alloc(struct replay *replay, const struct trace_event *event) {
 static void run_calloc(struct replay *replay, const struct trace_event *event) {
     uint32_t failed = w800_failed_allocations();
     uint64_t bytes = (uint64_t)event->extra * event->size;
-    void *memory = wm_heap_caps_calloc_tracing(event->extra, event->size,
-                                               (wm_heap_cap_type_t)event->caps,
-                                               site_of(replay, event), (int)event->site_line);
+    void *memory =
+        wm_heap_caps_calloc_tracing(event->extra, event->size, (wm_heap_cap_type_t)event->caps,
+                                    site_of(replay, event), (int)event->site_line);
     uint32_t got = w800_address(memory);
     uint32_t predicted = 0;
     if (replay->model != NULL && !was_injected(replay, failed)) {
@@ -116,9 +115,9 @@ static void run_realloc(struct replay *replay, const struct trace_event *event) 
     if (old != 0) {
         replay_check_contents(replay, old);
     }
-    void *memory = wm_heap_caps_realloc_tracing(
-        w800_pointer(old), event->size, (wm_heap_cap_type_t)event->caps, site_of(replay, event),
-        (int)event->site_line);
+    void *memory = wm_heap_caps_realloc_tracing(w800_pointer(old), event->size,
+                                                (wm_heap_cap_type_t)event->caps,
+                                                site_of(replay, event), (int)event->site_line);
     uint32_t got = w800_address(memory);
     uint32_t predicted = 0;
     if (replay->model != NULL && !was_injected(replay, failed)) {
@@ -177,10 +176,10 @@ static void free_pointer(struct replay *replay, uint32_t pointer) {
 
 static void run_free(struct replay *replay, const struct trace_event *event) {
     uint32_t pointer = replay->pointers[event->slot];
-    replay->pointers[event->slot] = 0;
     if (pointer != 0) {
         free_pointer(replay, pointer);
     }
+    replay->pointers[event->slot] = 0;
 }
 
 static void run_freeaddr(struct replay *replay, const struct trace_event *event) {
@@ -234,8 +233,8 @@ static void run_write(struct replay *replay, const struct trace_event *event) {
     uint32_t address = pointer + event->caps;
     struct model_block block;
     memset(w800_pointer(address), (int)event->extra, event->size);
-    if (replay->full && model_find(replay->model, pointer, &block) && block.live &&
-        offset >= 0 && offset < block.requested) {
+    if (replay->full && model_find(replay->model, pointer, &block) && block.live && offset >= 0 &&
+        offset < block.requested) {
         uint32_t room = block.requested - (uint32_t)offset;
         model_store(replay->model, address, event->size < room ? event->size : room,
                     (uint8_t)event->extra);
@@ -310,15 +309,12 @@ static void run_tracing(struct replay *replay, const struct trace_event *event) 
 
 typedef void run_fn(struct replay *replay, const struct trace_event *event);
 static run_fn *const run_event[TRACE_EVENT_KINDS] = {
-    [TRACE_APPEND] = run_append,       [TRACE_ALLOC] = run_alloc,
-    [TRACE_REALLOC] = run_realloc,     [TRACE_FREE] = run_free,
-    [TRACE_FREEADDR] = run_freeaddr,   [TRACE_EXPECT] = run_expect,
-    [TRACE_CALLOC] = run_calloc,       [TRACE_ALIGNED] = run_aligned,
-    [TRACE_INIT] = run_init,           [TRACE_WRITE] = run_write,
-    [TRACE_WRITEADDR] = run_writeaddr, [TRACE_READADDR] = run_readaddr,
-    [TRACE_FLIP] = run_flip,           [TRACE_FAIL] = run_fail,
-    [TRACE_DMA] = run_dma,             [TRACE_CHECK] = run_check,
-    [TRACE_STATS] = run_stats,         [TRACE_TRACING] = run_tracing,
+    [TRACE_APPEND] = run_append, [TRACE_ALLOC] = run_alloc,         [TRACE_REALLOC] = run_realloc,
+    [TRACE_FREE] = run_free,     [TRACE_FREEADDR] = run_freeaddr,   [TRACE_EXPECT] = run_expect,
+    [TRACE_CALLOC] = run_calloc, [TRACE_ALIGNED] = run_aligned,     [TRACE_INIT] = run_init,
+    [TRACE_WRITE] = run_write,   [TRACE_WRITEADDR] = run_writeaddr, [TRACE_READADDR] = run_readaddr,
+    [TRACE_FLIP] = run_flip,     [TRACE_FAIL] = run_fail,           [TRACE_DMA] = run_dma,
+    [TRACE_CHECK] = run_check,   [TRACE_STATS] = run_stats,         [TRACE_TRACING] = run_tracing,
 };
 
 /* After damage or a crash only what the trace expects of it is still looked at: the board
@@ -407,8 +403,8 @@ static bool start_machine(struct replay *replay, struct trace_error *error) {
     };
     for (uint32_t i = 0; i < trace->region_count; i++) {
         const struct trace_region *region = &trace->regions[i];
-        config.regions[i] = (struct wm_heap_region_config){
-            region->name, region->start, region->end, region->caps, region->deferred};
+        config.regions[i] = (struct wm_heap_region_config){region->name, region->start, region->end,
+                                                           region->caps, region->deferred};
     }
     config.psram_bytes = fit_psram(replay->options, &config);
     struct w800_error reason;

@@ -39,19 +39,22 @@ struct replay_options {
 /* A fault: of the heap, of the machine, or found by an integrity check. */
 struct replay_fault {
     const char *kind;
-    size_t event;      /* number, from 1; event_count + 1: after the last */
-    uint32_t address;  /* the pointer or the place concerned */
-    uint32_t block;    /* header of the block concerned or nearest, 0 if none */
-    char site[128];    /* call site of that block, "" if unknown */
-    char reason[160];  /* which check failed, expected and found; "" if the kind says it all */
-    bool by_check;     /* found by a check, not by a call */
-    bool expected;     /* an `expect fault=` asked for it */
+    size_t event;     /* number, from 1; event_count + 1: after the last */
+    uint32_t address; /* the pointer or the place concerned */
+    uint32_t block;   /* header of the block concerned or nearest, 0 if none */
+    char site[128];   /* call site of that block, "" if unknown */
+    uint32_t before;  /* pointer of the live block right before a smashed one: the likely
+                       * culprit; 0 if there is none */
+    char before_site[128];
+    char reason[160]; /* which check failed, expected and found; "" if the kind says it all */
+    bool by_check;    /* found by a check, not by a call */
+    bool expected;    /* an `expect fault=` asked for it */
 };
 
 /* The first thing that is not as it must be. */
 struct replay_mismatch {
     size_t event;
-    const char *what; /* "address", "free", ... */
+    const char *what;  /* "address", "free", ... */
     const char *judge; /* "trace", "model", "contents": who says so */
     uint32_t expected;
     uint32_t got;
@@ -59,7 +62,7 @@ struct replay_mismatch {
 };
 
 struct replay_result {
-    size_t events;     /* run */
+    size_t events; /* run */
     size_t mismatches;
     struct replay_mismatch first; /* valid if there are mismatches */
     struct replay_fault *faults;
@@ -67,7 +70,7 @@ struct replay_result {
     size_t unexpected_faults;
     size_t moved;       /* blocks that realloc took out of DMA's reach (SDK defect 10) */
     size_t first_moved; /* event */
-    bool stopped; /* damage or a crash ended the run before the last event */
+    bool stopped;       /* damage or a crash ended the run before the last event */
     uint32_t free_bytes;
     uint32_t min_free_bytes;
     char *picture; /* blocks around the first mismatch, or NULL */

@@ -37,9 +37,8 @@ void replay_check_counters(struct replay *replay) {
 static bool blocks_agree(const struct wm_heap_block *core, const struct model_block *model) {
     return core->address == model->address && core->size == model->size &&
            core->live == model->live &&
-           (!core->live ||
-            (core->pointer == model->pointer && core->requested == model->requested &&
-             core->caps == model->caps));
+           (!core->live || (core->pointer == model->pointer &&
+                            core->requested == model->requested && core->caps == model->caps));
 }
 
 void replay_check_block(struct replay *replay, uint32_t pointer) {
@@ -62,8 +61,8 @@ void replay_check_block(struct replay *replay, uint32_t pointer) {
 void replay_check_freed(struct replay *replay, uint32_t pointer) {
     struct model_block hole;
     struct model_block behind;
-    if (!replay->full || !replay_can_look(pointer) ||
-        !model_find(replay->model, pointer, &hole) || hole.live) {
+    if (!replay->full || !replay_can_look(pointer) || !model_find(replay->model, pointer, &hole) ||
+        hole.live) {
         return;
     }
     if (model_find(replay->model, hole.address + hole.size, &behind)) {

@@ -18,7 +18,7 @@ struct replay {
     uint32_t *pointers;  /* of each slot: what the program's variable holds */
     size_t index;        /* of the event that runs, from 0 */
     bool full;
-    bool may_fail;    /* a `fail` event was met: allocations are made to fail */
+    bool may_fail; /* a `fail` event was met: allocations are made to fail */
     bool out_of_memory;
     size_t mismatch_event; /* last one counted, from 1, so that one event counts once */
 };

@@ -18,15 +18,75 @@ static uint32_t fault_address(const struct replay *replay, const struct wm_heap_
     return fault->block != 0 ? fault->block + replay->build->header_size : fault->address;
 }
 
-/* Whose block is it? Its header may be smashed: then the newest live block below does. */
-static void fault_site(const struct replay *replay, uint32_t block, struct replay_fault *found) {
-    struct wm_heap_block described;
-    if (block != 0 && replay_can_look(block) &&
-        replay->build->get_block(w800_pointer(block + replay->build->header_size), &described)) {
-        const char *name = wm_heap_port_site_name(described.site);
-        if (name != NULL) {
-            snprintf(found->site, sizeof found->site, "%s:%" PRIu32, name, described.line);
+/* Where the trace allocated what stands at `pointer` now: a smashed header cannot tell.
+ * Looks for the variable that holds the pointer, then for its latest allocation. */
+static const struct trace_event *trace_origin(const struct replay *replay, uint32_t pointer) {
+    const struct trace *trace = replay->trace;
+    uint32_t slot = 0;
+    while (slot < trace->id_count && replay->pointers[slot] != pointer) {
+        slot++;
+    }
+    size_t last = replay->index < trace->event_count ? replay->index + 1 : trace->event_count;
+    for (size_t i = last; slot < trace->id_count && i-- > 0;) {
+        const struct trace_event *event = &trace->events[i];
+        bool allocates = event->kind == TRACE_ALLOC || event->kind == TRACE_REALLOC ||
+                         event->kind == TRACE_CALLOC || event->kind == TRACE_ALIGNED;
+        if (event->slot == slot && allocates) {
+            return event;
         }
+    }
+    return NULL;
+}
+
+/* Call site of the block at `header`, "" if nobody knows it. */
+static void site_name(const struct replay *replay, uint32_t header, char *text, size_t size) {
+    uint32_t pointer = header + replay->build->header_size;
+    struct wm_heap_block block;
+    const char *name = NULL;
+    uint32_t line = 0;
+    text[0] = '\0';
+    if (header == 0) {
+        return;
+    }
+    if (replay_can_look(header) && replay->build->get_block(w800_pointer(pointer), &block)) {
+        name = wm_heap_port_site_name(block.site);
+        line = block.line;
+    }
+    const struct trace_event *origin = name == NULL ? trace_origin(replay, pointer) : NULL;
+    if (origin != NULL && (origin->has & TRACE_HAS_SITE) != 0) {
+        name = replay->trace->names[origin->site];
+        line = origin->site_line;
+    }
+    if (name != NULL) {
+        snprintf(text, size, "%s:%" PRIu32, name, line);
+    }
+}
+
+/* The block right before a smashed one: whoever wrote past its end. */
+struct before {
+    uint32_t address; /* of the smashed block */
+    struct wm_heap_block block;
+};
+
+static bool before_visit(void *context, const struct wm_heap_block *block) {
+    struct before *before = context;
+    if (block->address >= before->address) {
+        return false;
+    }
+    before->block = *block;
+    return true;
+}
+
+static void fault_before(const struct replay *replay, const struct wm_heap_fault *fault,
+                         struct replay_fault *found) {
+    struct before before = {.address = fault->block};
+    if (!replay_can_look(fault->block)) {
+        return;
+    }
+    replay->build->walk(fault->region, before_visit, &before);
+    if (before.block.live && before.block.address + before.block.size == fault->block) {
+        found->before = before.block.pointer;
+        site_name(replay, before.block.address, found->before_site, sizeof found->before_site);
     }
 }
 
@@ -51,7 +111,11 @@ static void heap_fault(struct replay *replay, const struct wm_heap_fault *fault,
     found->kind = replay->build->fault_name(fault->kind);
     found->address = fault_address(replay, fault);
     found->block = fault->block;
-    fault_site(replay, fault->block, found);
+    site_name(replay, fault->block, found->site, sizeof found->site);
+    if (fault->kind == WM_HEAP_FAULT_SMASHED_HEADER ||
+        fault->kind == WM_HEAP_FAULT_SMASHED_FREE_BLOCK) {
+        fault_before(replay, fault, found);
+    }
     if (fault->kind >= WM_HEAP_FAULT_SMASHED_HEADER) {
         snprintf(found->reason, sizeof found->reason,
                  "%s: at 0x%08" PRIx32 " expected 0x%08" PRIx32 ", found 0x%08" PRIx32,
@@ -91,10 +155,11 @@ void replay_fault_add(struct replay *replay, const struct w800_event *event) {
     case W800_EVENT_STRAY_ACCESS:
     case W800_EVENT_EXEC_DENIED:
     case W800_EVENT_BUS_CONFLICT:
-        snprintf(found.reason, sizeof found.reason, "%s at 0x%08" PRIx32 ", nearest block 0x%08" PRIx32
-                 " of %" PRIu32 " bytes", event->write ? "write" : "read", event->address,
-                 event->near_block, event->near_size);
-        fault_site(replay, event->near_block, &found);
+        snprintf(found.reason, sizeof found.reason,
+                 "%s at 0x%08" PRIx32 ", nearest block 0x%08" PRIx32 " of %" PRIu32 " bytes",
+                 event->write ? "write" : "read", event->address, event->near_block,
+                 event->near_size);
+        site_name(replay, event->near_block, found.site, sizeof found.site);
         result->stopped = true; /* the chip has crashed */
         break;
     default:
