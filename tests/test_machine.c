@@ -363,19 +363,25 @@ Test(machine, faults_that_no_guard_catches_go_where_they_went_before) {
     }
 }
 
-Test(machine, stop_leaves_a_later_handler_in_place) {
+static void exit_78(int number, siginfo_t *info, void *context) {
+    (void)number, (void)info, (void)context;
+    _exit(78);
+}
+
+Test(machine, stop_gives_back_its_own_handler_and_nobody_elses) {
     struct sigaction before;
     struct sigaction after;
+    struct sigaction later = {.sa_sigaction = exit_78, .sa_flags = SA_SIGINFO};
     sigaction(SIGSEGV, NULL, &before);
     machine_start_heap(heap_builds[0], 0);
     w800_stop();
     sigaction(SIGSEGV, NULL, &after);
     cr_expect_eq(before.sa_handler, after.sa_handler, "start and stop changed the handler");
     machine_start_heap(heap_builds[0], 0);
-    install_exit_77();
+    sigaction(SIGSEGV, &later, NULL);
     w800_stop();
     sigaction(SIGSEGV, NULL, &after);
-    cr_expect_eq(after.sa_handler, exit_77, "stop removed somebody else's handler");
+    cr_expect_eq(after.sa_sigaction, exit_78, "stop removed somebody else's handler");
 }
 
 static void use_no_machine(void) { wm_heap_caps_free(wm_heap_caps_alloc(1, WM_HEAP_CAP_DEFAULT)); }
