@@ -302,6 +302,7 @@ static void print_text(const char *file, const struct trace *trace,
 }
 
 static int run_file(const struct arguments *arguments, const char *file) {
+    const char *shown = strcmp(file, "-") == 0 ? "<stdin>" : file;
     struct trace trace;
     struct trace_error error;
     if (!trace_read_file(&trace, file, &error)) {
@@ -322,7 +323,7 @@ static int run_file(const struct arguments *arguments, const char *file) {
     }
     options.on_progress = on_progress;
     options.context = &console;
-    progress_begin(file);
+    progress_begin(shown);
     bool ran = replay_run(&trace, &options, &result, &error);
     progress_end();
     if (console.kept != NULL) {
@@ -330,11 +331,11 @@ static int run_file(const struct arguments *arguments, const char *file) {
     }
     int status = ran ? replay_status(&result) : STATUS_UNUSABLE;
     if (!ran) {
-        fprintf(stderr, "wmheap: %s: %s\n", file, error.text);
+        fprintf(stderr, "wmheap: %s: %s\n", shown, error.text);
     } else if (arguments->json) {
         print_json(file, &result, kept);
     } else {
-        print_text(file, &trace, &result);
+        print_text(shown, &trace, &result);
     }
     free(kept);
     replay_result_free(&result);

@@ -475,6 +475,8 @@ bool replay_run(const struct trace *trace, const struct replay_options *options,
                  "a region is too small for a block and the end marker, or overlaps another");
     }
     w800_stop();
+    w800_on_event(NULL, NULL);
+    w800_on_print(NULL, NULL);
     model_destroy(replay.model);
     free(replay.pointers);
     if (usable && replay.out_of_memory) {
