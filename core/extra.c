@@ -11,7 +11,7 @@ void *wm_heap_caps_calloc_tracing(size_t count, size_t size, wm_heap_cap_type_t 
                                   const char *file, int line) {
     size_t bytes;
     if (__builtin_mul_overflow(count, size, &bytes)) {
-        return allocation_failed(SIZE_MAX, (uint32_t)caps, file, line);
+        bytes = SIZE_MAX; /* which no region has */
     }
     void *memory = wm_heap_caps_alloc_tracing(bytes, caps, file, line);
     if (memory != NULL) {
