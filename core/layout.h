@@ -28,7 +28,8 @@
  * Size stands first because an overrun of the block before hits it first, and the seal
  * then no longer matches. The seal is an exclusive or: any change of one word changes
  * it, all zeros or all ones do not match it, a header copied elsewhere does not match,
- * and the one flag that neighbours change is resealed without reading the rest.
+ * and the one flag that neighbours change is resealed without reading the rest. Each word
+ * is turned by another number of bits, so that equal changes of two words do not cancel.
  *
  * A free block's header is a tree node (core/tree.h):
  *
@@ -154,10 +155,15 @@ static inline uint32_t block_bytes(uint32_t size) {
     return align8(size + HEADER_BYTES + GUARD_BYTES);
 }
 
+static inline uint32_t turned(uint32_t word, uint32_t bits) {
+    return word << bits | word >> (32u - bits);
+}
+
 static inline uint32_t header_seal(uint32_t address, const struct wm_heap_header *header) {
-    uint32_t seal = SEAL_KEY ^ address ^ header->size_flags ^ header->owner ^ header->sequence;
+    uint32_t seal = SEAL_KEY ^ address ^ header->size_flags ^ turned(header->owner, 5) ^
+                    turned(header->sequence, 11);
 #if HAS_TRACING
-    seal ^= header->site ^ header->line;
+    seal ^= turned(header->site, 18) ^ turned(header->line, 25);
 #endif
     return seal;
 }
