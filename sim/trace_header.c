@@ -12,7 +12,8 @@ const char *trace_refuse_first(struct trace_parser *parser, const char *line, si
         return trace_refuse(parser, "not a trace: expected `wmtrace %d`, but the first line %s",
                             TRACE_VERSION,
                             length != 0 && *line == '#' ? "is a comment" : "is empty");
-    return trace_refuse(parser, "not a trace: expected `wmtrace %d`, but the file starts with \"%s\"",
+    return trace_refuse(parser,
+                        "not a trace: expected `wmtrace %d`, but the file starts with \"%s\"",
                         TRACE_VERSION, trace_quote(line, length).text);
 }
 
@@ -33,8 +34,7 @@ const char *trace_parse_config(struct trace_parser *parser, const char *at) {
     unsigned seen = 0;
     while (!trace_at_end(at)) {
         const char *end = trace_skip_word(at);
-        const int key =
-            trace_config_parse(&parser->trace->config, at, (size_t)(end - at));
+        const int key = trace_config_parse(&parser->trace->config, at, (size_t)(end - at));
         if (key < 0)
             return trace_refuse(parser, "config: unknown %s: \"%s\"",
                                 key == TRACE_CONFIG_UNKNOWN_KEY ? "key" : "value",
@@ -119,8 +119,8 @@ static bool check_bounds(struct trace_parser *parser, const struct trace_memory 
         trace_refuse(parser, "region %s: first byte 0x%08x is outside 0x%08x to 0x%08x",
                      memory->name, region->start, memory->first, memory->end - 1);
     else if (region->end > memory->end)
-        trace_refuse(parser, "region %s: the byte after it, 0x%08x, is beyond 0x%08x",
-                     memory->name, region->end, memory->end);
+        trace_refuse(parser, "region %s: the byte after it, 0x%08x, is beyond 0x%08x", memory->name,
+                     region->end, memory->end);
     else if (region->end <= region->start)
         trace_refuse(parser, "region %s: no byte from 0x%08x to before 0x%08x", memory->name,
                      region->start, region->end);

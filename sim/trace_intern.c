@@ -57,7 +57,7 @@ static bool id_find(const struct trace_id_table *table, uint32_t id, uint32_t *p
 }
 
 static bool ids_insert_all(struct trace_id_table *table, const uint32_t *ids, uint32_t count) {
-    for (uint32_t slot = 0; slot < count; ++slot) {
+    for (uint32_t slot = table->dense; slot < count; ++slot) {
         uint32_t place = 0;
         if (!id_find(table, ids[slot], &place))
             return false;
@@ -73,7 +73,7 @@ static uint32_t random_odd(void) {
     return number | 1u;
 }
 
-/* A table of 2^bits entries with all the IDs so far. False: out of memory. */
+/* A table of 2^bits entries with all the IDs that need it. False: out of memory. */
 static bool ids_rebuild(struct trace_parser *parser, unsigned bits) {
     struct trace_id_table *table = &parser->id_table;
     free(table->entries);
@@ -100,8 +100,8 @@ static bool id_make_room(struct trace_parser *parser, uint32_t id, uint32_t *pla
     struct trace_id_table *table = &parser->id_table;
     if (table->entries == NULL && !ids_begin(parser))
         return false;
-    if ((uint64_t)parser->trace->id_count * 2 >= UINT64_C(1) << table->bits &&
-        !ids_rebuild(parser, table->bits + 1))
+    const uint64_t used = parser->trace->id_count - table->dense;
+    if (used * 2 >= UINT64_C(1) << table->bits && !ids_rebuild(parser, table->bits + 1))
         return false;
     while (!id_find(table, id, place)) {
         table->multiplier = random_odd();
@@ -109,17 +109,31 @@ static bool id_make_room(struct trace_parser *parser, uint32_t id, uint32_t *pla
         if (!ids_rebuild(parser, table->bits))
             return false;
     }
-    struct trace *trace = parser->trace;
-    uint32_t *ids = trace_grow(trace->ids, &parser->ids_capacity, (size_t)trace->id_count + 1,
-                               sizeof(*ids));
-    if (ids == NULL)
-        return false;
-    trace->ids = ids;
     return true;
+}
+
+static uint32_t id_store(struct trace_parser *parser, uint32_t id) {
+    struct trace *trace = parser->trace;
+    uint32_t *ids =
+        trace_grow(trace->ids, &parser->ids_capacity, (size_t)trace->id_count + 1, sizeof(*ids));
+    if (ids == NULL) {
+        trace_refuse(parser, "out of memory");
+        return TRACE_NO_SLOT;
+    }
+    trace->ids = ids;
+    ids[trace->id_count] = id;
+    return trace->id_count++;
 }
 
 uint32_t trace_intern_id(struct trace_parser *parser, uint32_t id) {
     struct trace_id_table *table = &parser->id_table;
+    const uint32_t step = parser->trace->id_count != 0 ? id - parser->trace->ids[0] : 0;
+    if (step < table->dense)
+        return step;
+    if (step == table->dense && step == parser->trace->id_count) {
+        ++table->dense;
+        return id_store(parser, id);
+    }
     uint32_t place = 0;
     if (table->entries != NULL && id_find(table, id, &place) && table->entries[place] != 0)
         return (uint32_t)(table->entries[place] >> 32) - 1;
@@ -127,24 +141,25 @@ uint32_t trace_intern_id(struct trace_parser *parser, uint32_t id) {
         trace_refuse(parser, "out of memory");
         return TRACE_NO_SLOT;
     }
-    const uint32_t slot = parser->trace->id_count++;
-    parser->trace->ids[slot] = id;
-    table->entries[place] = (uint64_t)(slot + 1) << 32 | id;
+    const uint32_t slot = id_store(parser, id);
+    if (slot != TRACE_NO_SLOT)
+        table->entries[place] = (uint64_t)(slot + 1) << 32 | id;
     return slot;
 }
 
 /* Eight bytes a step: paths are long, and there may be one on every line. */
 static uint32_t name_hash(const char *text, size_t length) {
-    uint64_t hash = length * GOLDEN_RATIO_64;
-    while (length != 0) {
-        const size_t step = length < 8 ? length : 8;
-        uint64_t word = 0;
-        memcpy(&word, text, step);
+    uint64_t hash = length;
+    uint64_t word = 0;
+    for (; length >= sizeof(word); text += sizeof(word), length -= sizeof(word)) {
+        memcpy(&word, text, sizeof(word));
         hash = (hash ^ word) * GOLDEN_RATIO_64;
         hash ^= hash >> 29;
-        text += step;
-        length -= step;
     }
+    for (word = 0; length != 0; --length)
+        word = word << 8 | (uint8_t)text[length - 1];
+    hash = (hash ^ word) * GOLDEN_RATIO_64;
+    hash ^= hash >> 29;
     return (uint32_t)((hash * GOLDEN_RATIO_64) >> 32);
 }
 
@@ -183,22 +198,22 @@ static uint32_t name_store(struct trace_parser *parser, const char *text, size_t
     struct trace *trace = parser->trace;
     char **names = trace_grow(trace->names, &parser->names_capacity, (size_t)trace->name_count + 1,
                               sizeof(*names));
-    if (names != NULL)
+    if (names != NULL) {
         trace->names = names;
-    char *copy = names != NULL ? copy_text(text, length) : NULL;
-    if (copy == NULL) {
+        names[trace->name_count] = copy_text(text, length);
+    }
+    if (names == NULL || names[trace->name_count] == NULL) {
         trace_refuse(parser, "out of memory");
         return TRACE_NO_SLOT;
     }
-    names[trace->name_count] = copy;
     return trace->name_count++;
 }
 
 uint32_t trace_intern_name(struct trace_parser *parser, const char *text, size_t length) {
     struct trace_name_table *table = &parser->name_table;
     /* A quarter full at most: then an honest name is always found within the bound. */
-    if ((table->entries == NULL ||
-         (uint64_t)parser->trace->name_count * 4 >= UINT64_C(1) << table->bits) &&
+    if ((table->entries == NULL || (uint64_t)parser->trace->name_count * 4 >= UINT64_C(1)
+                                                                                  << table->bits) &&
         !names_grow(table)) {
         trace_refuse(parser, "out of memory");
         return TRACE_NO_SLOT;

@@ -100,8 +100,11 @@ unsigned trace_config_get(const struct trace_config *config, unsigned key);
 #define TRACE_CONFIG_UNKNOWN_VALUE (-2)
 int trace_config_parse(struct trace_config *config, const char *setting, size_t length);
 
-/* ID -> slot. An entry is the ID below and the slot + 1 above; 0 is empty. */
+/* ID -> slot. The IDs of the first `dense` slots count upwards and need no table: that is
+ * all of them in a recorded trace. An entry is the ID below and the slot + 1 above; 0 is
+ * empty. */
 struct trace_id_table {
+    uint32_t dense;
     uint64_t *entries;
     unsigned bits; /* log2 of the number of entries */
     uint32_t multiplier;
@@ -119,10 +122,10 @@ enum trace_section { TRACE_SECTION_START, TRACE_SECTION_CONFIG, TRACE_SECTION_BO
 struct trace_parser {
     struct trace *trace;
     struct trace_error *error;
-    const char *name;         /* of the file, for errors */
-    uint32_t line_number;     /* of the line at hand, from 1 */
+    const char *name;           /* of the file, for errors */
+    uint32_t line_number;       /* of the line at hand, from 1 */
     enum trace_section section; /* what may come next: wmtrace; config; regions and events */
-    uint32_t last_memory;     /* index + 1 of the last region in trace_memories */
+    uint32_t last_memory;       /* index + 1 of the last region in trace_memories */
     size_t events_capacity;
     size_t ids_capacity;
     size_t names_capacity;
@@ -178,9 +181,7 @@ bool trace_parse_end(struct trace_parser *parser, const char *rest, size_t rest_
 #define TRACE_CLASS_HEX 0x80u       /* digit, its value in the low 4 bits */
 extern const uint8_t trace_classes[256];
 
-static inline uint8_t trace_class(char c) {
-    return trace_classes[(uint8_t)c];
-}
+static inline uint8_t trace_class(char c) { return trace_classes[(uint8_t)c]; }
 static inline bool trace_is_delimiter(char c) {
     return (trace_class(c) & TRACE_CLASS_DELIMITER) != 0;
 }
@@ -195,9 +196,7 @@ static inline const char *trace_skip_word(const char *at) {
     return at;
 }
 /* True if no field follows. */
-static inline bool trace_at_end(const char *at) {
-    return *at == '\n' || *at == '\r' || *at == '#';
-}
+static inline bool trace_at_end(const char *at) { return *at == '\n' || *at == '\r' || *at == '#'; }
 static inline bool trace_word_is(const char *word, size_t length, const char *text,
                                  size_t text_length) {
     return length == text_length && __builtin_memcmp(word, text, length) == 0;

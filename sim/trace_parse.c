@@ -49,7 +49,7 @@ static bool keep_text(struct trace_parser *parser, const char *text, size_t leng
     trace->comment_text = bytes;
     struct trace_comment *comment =
         trace->comment_count != 0 ? &trace->comments[trace->comment_count - 1] : NULL;
-    if (comment == NULL || behind || comment->behind || comment->place != place)
+    if (comment == NULL || behind || comment->place != place)
         comment = add_comment(parser, place, behind);
     if (comment == NULL)
         return false;
@@ -122,9 +122,7 @@ static const char *parse_offset(struct trace_parser *parser, const char *at,
     return trace_skip_blanks(after);
 }
 
-static bool is_letter(char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-}
+static bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 
 /* [A-Za-z0-9_-]+, or with `lower` [a-z-]+. */
 static bool is_plain_word(const char *text, size_t length, bool lower) {
@@ -339,8 +337,8 @@ static const char *parse_event(struct trace_parser *parser, const char *at, unsi
 
 static unsigned find_keyword(const char *word, size_t length) {
     unsigned kind = 0;
-    while (kind < TRACE_EVENT_KINDS && !trace_word_is(word, length, trace_keywords[kind].text,
-                                                      trace_keywords[kind].length))
+    while (kind < TRACE_EVENT_KINDS &&
+           !trace_word_is(word, length, trace_keywords[kind].text, trace_keywords[kind].length))
         ++kind;
     return kind;
 }

@@ -25,8 +25,7 @@ struct chunk_reader {
 static void begin(struct trace_parser *parser, struct trace *trace, const char *name,
                   struct trace_error *error) {
     *trace = (struct trace){.config = trace_config_default};
-    *parser =
-        (struct trace_parser){.trace = trace, .error = error, .name = name, .line_number = 1};
+    *parser = (struct trace_parser){.trace = trace, .error = error, .name = name, .line_number = 1};
     error->text[0] = '\0';
 }
 
@@ -44,8 +43,7 @@ static const char *reason_of(int error) {
     return reason != NULL ? reason : "unknown error";
 }
 
-static const char too_large[] = "larger than 1 GiB";
-_Static_assert(TRACE_BYTES_MAX == 1u << 30, "too_large says so");
+static const char too_large[] = "larger than 1 GiB"; /* TRACE_BYTES_MAX */
 
 /* The lines that ended are parsed, the rest moves to the buffer's front. */
 static bool parse_chunk(struct trace_parser *parser, struct chunk_reader *reader, size_t got) {
@@ -68,8 +66,8 @@ static bool parse_chunk(struct trace_parser *parser, struct chunk_reader *reader
 
 static bool read_all(struct trace_parser *parser, struct chunk_reader *reader) {
     for (;;) {
-        const ssize_t got = read(reader->descriptor, reader->buffer + reader->kept,
-                                 CHUNK_BYTES - reader->kept);
+        const ssize_t got =
+            read(reader->descriptor, reader->buffer + reader->kept, CHUNK_BYTES - reader->kept);
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0)

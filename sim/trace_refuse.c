@@ -50,8 +50,9 @@ static size_t put_name(char *out, size_t size, const char *name) {
     const size_t length = strlen(name);
     if (length <= NAME_SHOWN_MAX)
         return put_printable(out, size, name, length);
-    memcpy(out, "...", 3);
-    return 3 + put_printable(out + 3, size - 3, name + length - NAME_SHOWN_MAX, NAME_SHOWN_MAX);
+    const size_t used = put_printable(out, size, "...", 3);
+    return used +
+           put_printable(out + used, size - used, name + length - NAME_SHOWN_MAX, NAME_SHOWN_MAX);
 }
 
 const char *trace_refuse(struct trace_parser *parser, const char *format, ...) {
@@ -83,8 +84,7 @@ const char *trace_refuse_number(struct trace_parser *parser, const char *at, con
     while ((trace_class(*end) & TRACE_CLASS_HEX) != 0 && (hex || (*end >= '0' && *end <= '9')))
         ++end;
     if (end == digits || !trace_is_delimiter(*end))
-        return trace_refuse(parser, "%s is not a number: \"%s\"", label,
-                            trace_quote_word(at).text);
+        return trace_refuse(parser, "%s is not a number: \"%s\"", label, trace_quote_word(at).text);
     return trace_refuse(parser, "%s is out of range (0 to %u): \"%s\"", label, max,
                         trace_quote_word(at).text);
 }

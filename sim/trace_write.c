@@ -15,6 +15,13 @@ struct text {
     size_t length;
 };
 
+static void text_begin(struct text *out, char *bytes, size_t size) {
+    out->bytes = bytes;
+    out->size = size;
+    out->length = 0;
+    bytes[0] = '\0';
+}
+
 static void put_bytes(struct text *out, const char *bytes, size_t length) {
     const size_t room = out->size - 1 - out->length;
     const size_t fitting = length < room ? length : room;
@@ -68,7 +75,8 @@ static void put_caps(struct text *out, uint32_t caps) {
 void trace_format_caps(uint32_t caps, char *text, size_t size) {
     if (size == 0)
         return;
-    struct text out = {text, size, 0};
+    struct text out;
+    text_begin(&out, text, size);
     put_caps(&out, caps);
 }
 
@@ -90,8 +98,7 @@ static void put_offset(struct text *out, uint32_t bits) {
     put_decimal(out, bits);
 }
 
-static void put_keys(struct text *out, const struct trace *trace,
-                     const struct trace_event *event) {
+static void put_keys(struct text *out, const struct trace *trace, const struct trace_event *event) {
     if ((event->has & TRACE_HAS_FREE) != 0) {
         put_string(out, " free=");
         put_decimal(out, event->size);
@@ -118,8 +125,8 @@ static void put_transfer(struct text *out, const struct trace_event *event) {
 }
 
 /* A field with the blank before it; an optional one that is absent is nothing at all. */
-static void put_field(struct text *out, const struct trace *trace,
-                      const struct trace_event *event, unsigned field) {
+static void put_field(struct text *out, const struct trace *trace, const struct trace_event *event,
+                      unsigned field) {
     switch (field) {
     case TRACE_FIELD_KEYS:
         put_keys(out, trace, event);
@@ -199,7 +206,8 @@ void trace_format_event(const struct trace *trace, const struct trace_event *eve
                         size_t size) {
     if (size == 0)
         return;
-    struct text out = {text, size, 0};
+    struct text out;
+    text_begin(&out, text, size);
     put_event(&out, trace, event);
 }
 
@@ -274,7 +282,8 @@ bool trace_write(const struct trace *trace, FILE *out) {
     char line[TRACE_LINE_MAX + 1];
     size_t comment = 0;
     for (uint64_t place = 0; place < places; ++place) {
-        struct text text = {line, sizeof(line), 0};
+        struct text text;
+        text_begin(&text, line, sizeof(line));
         put_place(&text, trace, place);
         comment = write_comments_before(trace, comment, place, out);
         fwrite(line, 1, text.length, out);
