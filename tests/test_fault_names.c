@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The name that damage and bad calls are given: a table of what is done to a small heap, which
+ * call meets it, and the fault that the core must report, with its block and its call site.
+ * Without poisoning an overrun shows only where the next header is hit, and only a check
+ * that looks there sees it; that is in the table too.
+ */
+#include "machine.h"
+
+TestSuite(fault_names, .timeout = 30);
+
+#define ARENA 0x20020000u
+#define NODE_BYTES 24u /* of a free block: size, two links, seal */
+
+/* Three live blocks, a hole between the second and the third, free memory behind:
+ *
+ *     | first | second | hole | third | free ... | end marker |
+ */
+struct patient {
+    const struct heap_build *build;
+    uint32_t first;
+    uint32_t second;
+    uint32_t hole; /* the pointer it had */
+    uint32_t third;
+    uint32_t end;
+};
+
+enum place { FIRST, SECOND, HOLE, MARKER, NOWHERE };
+
+struct diagnosis {
+    const char *name;
+    void (*hurt)(const struct patient *patient);
+    void (*notice)(const struct patient *patient);
+    enum wm_heap_fault_kind kind[3]; /* no, light, comprehensive poisoning */
+    enum place block[3];             /* whose header the fault names */
+    bool site[3];                    /* with tracing: and whose call site */
+};
+
+static void store(uint32_t address, uint32_t bytes, uint8_t value) {
+    memset(w800_pointer(address), value, bytes);
+}
+
+static void hurt_nothing(const struct patient *patient) { (void)patient; }
+static void hurt_behind(const struct patient *patient) {
+    w800_write_past(w800_pointer(patient->first), 4, 0x41);
+}
+static void hurt_far_behind(const struct patient *patient) {
+    w800_write_past(w800_pointer(patient->first), 24, 0x41);
+}
+static void hurt_before(const struct patient *patient) { store(patient->first - 1, 1, 0x41); }
+static void hurt_far_before(const struct patient *patient) { store(patient->first - 8, 8, 0x41); }
+static void hurt_header(const struct patient *patient) {
+    store(patient->first - patient->build->header_size, 4, 0x41);
+}
+static void hurt_freed_payload(const struct patient *patient) {
+    store(patient->hole - patient->build->header_size + NODE_BYTES, 8, 0x41);
+}
+static void hurt_node(const struct patient *patient) {
+    store(patient->hole - patient->build->header_size, 4, 0x41);
+}
+static void hurt_marker(const struct patient *patient) { store(patient->end, 1, 0x41); }
+
+static void free_first(const struct patient *patient) {
+    patient->build->free(w800_pointer(patient->first));
+}
+static void free_second(const struct patient *patient) {
+    patient->build->free(w800_pointer(patient->second));
+}
+static void free_hole(const struct patient *patient) {
+    patient->build->free(w800_pointer(patient->hole));
+}
+static void free_inside(const struct patient *patient) {
+    patient->build->free(w800_pointer(patient->first + 8));
+}
+static void free_header(const struct patient *patient) {
+    patient->build->free(w800_pointer(patient->second - 8));
+}
+static void free_odd(const struct patient *patient) {
+    patient->build->free(w800_pointer(patient->first + 4));
+}
+static void free_stack(const struct patient *patient) {
+    int local;
+    patient->build->free(&local);
+}
+static void resize_first(const struct patient *patient) {
+    patient->build->realloc(w800_pointer(patient->first), 90, WM_HEAP_CAP_EXEC, "resize.c", 9);
+}
+static void fill_hole(const struct patient *patient) {
+    patient->build->alloc(60, WM_HEAP_CAP_EXEC, "fill.c", 8);
+}
+static void check(const struct patient *patient) {
+    struct wm_heap_fault fault;
+    if (!patient->build->check(0, &fault)) {
+        wm_heap_port_fault(&fault);
+    }
+}
+
+#define KIND(a, b, c)                                                                              \
+    { WM_HEAP_FAULT_##a, WM_HEAP_FAULT_##b, WM_HEAP_FAULT_##c }
+#define ALL(kind) KIND(kind, kind, kind)
+#define BLOCK(place)                                                                               \
+    { place, place, place }
+
+static const struct diagnosis diagnoses[] = {
+    {"overflow, met by free",
+     hurt_behind,
+     free_first,
+     KIND(SMASHED_HEADER, SMASHED_HEADER, OVERFLOW),
+     {SECOND, SECOND, FIRST},
+     {0, 0, 1}},
+    {"overflow, met by realloc",
+     hurt_behind,
+     resize_first,
+     KIND(SMASHED_HEADER, SMASHED_HEADER, OVERFLOW),
+     {SECOND, SECOND, FIRST},
+     {0, 0, 1}},
+    {"overflow, met by the neighbour's free",
+     hurt_behind,
+     free_second,
+     KIND(SMASHED_HEADER, SMASHED_HEADER, NONE),
+     {SECOND, SECOND, NOWHERE},
+     {0, 0, 0}},
+    {"long overflow, met by the neighbour's free",
+     hurt_far_behind,
+     free_second,
+     KIND(SMASHED_HEADER, SMASHED_HEADER, OVERFLOW),
+     {SECOND, SECOND, FIRST},
+     {0, 0, 1}},
+    {"overflow, met by the check",
+     hurt_behind,
+     check,
+     KIND(SMASHED_HEADER, SMASHED_HEADER, OVERFLOW),
+     {SECOND, SECOND, FIRST},
+     {0, 0, 1}},
+    {"underflow of a byte",
+     hurt_before,
+     free_first,
+     KIND(SMASHED_HEADER, UNDERFLOW, UNDERFLOW),
+     BLOCK(FIRST),
+     {0, 1, 1}},
+    {"underflow of eight bytes",
+     hurt_far_before,
+     free_first,
+     KIND(SMASHED_HEADER, UNDERFLOW, UNDERFLOW),
+     BLOCK(FIRST),
+     {0, 1, 1}},
+    {"underflow, met by the check",
+     hurt_before,
+     check,
+     KIND(SMASHED_HEADER, UNDERFLOW, UNDERFLOW),
+     BLOCK(FIRST),
+     {0, 1, 1}},
+    {"use after free, met by alloc",
+     hurt_freed_payload,
+     fill_hole,
+     KIND(NONE, NONE, USE_AFTER_FREE),
+     {NOWHERE, NOWHERE, HOLE},
+     {0, 0, 0}},
+    {"use after free, met by the check",
+     hurt_freed_payload,
+     check,
+     KIND(NONE, NONE, USE_AFTER_FREE),
+     {NOWHERE, NOWHERE, HOLE},
+     {0, 0, 0}},
+    {"double free", hurt_nothing, free_hole, ALL(DOUBLE_FREE), BLOCK(HOLE), {0, 0, 0}},
+    {"interior pointer", hurt_nothing, free_inside, ALL(INTERIOR_POINTER), BLOCK(FIRST), {1, 1, 1}},
+    {"pointer into a header",
+     hurt_nothing,
+     free_header,
+     ALL(INTERIOR_POINTER),
+     BLOCK(SECOND),
+     {1, 1, 1}},
+    {"misaligned pointer", hurt_nothing, free_odd, ALL(FOREIGN_POINTER), BLOCK(NOWHERE), {0, 0, 0}},
+    {"pointer to a stack",
+     hurt_nothing,
+     free_stack,
+     ALL(FOREIGN_POINTER),
+     BLOCK(NOWHERE),
+     {0, 0, 0}},
+    {"smashed header, met by free",
+     hurt_header,
+     free_first,
+     ALL(SMASHED_HEADER),
+     BLOCK(FIRST),
+     {0, 0, 0}},
+    {"smashed header, met by realloc",
+     hurt_header,
+     resize_first,
+     ALL(SMASHED_HEADER),
+     BLOCK(FIRST),
+     {0, 0, 0}},
+    {"smashed free block, met by alloc",
+     hurt_node,
+     fill_hole,
+     ALL(SMASHED_FREE_BLOCK),
+     BLOCK(HOLE),
+     {0, 0, 0}},
+    {"smashed free block, met by free",
+     hurt_node,
+     free_second,
+     ALL(SMASHED_FREE_BLOCK),
+     BLOCK(HOLE),
+     {0, 0, 0}},
+    {"smashed end marker", hurt_marker, check, ALL(SMASHED_END_MARKER), BLOCK(MARKER), {0, 0, 0}},
+};
+
+static const struct patient *patient_open(struct patient *patient, const struct heap_build *build) {
+    struct w800_config config = {
+        .build = build,
+        .regions = {{"SRAM", ARENA, ARENA + 1024u,
+                     WM_HEAP_CAP_DEFAULT | WM_HEAP_CAP_INTERNAL | WM_HEAP_CAP_EXEC, false}},
+        .region_count = 1,
+    };
+    machine_start(&config);
+    wm_heap_init();
+    *patient = (struct patient){
+        .build = build,
+        .first = w800_address(build->alloc(40, WM_HEAP_CAP_EXEC, "first.c", 1)),
+        .second = w800_address(build->alloc(40, WM_HEAP_CAP_EXEC, "second.c", 2)),
+        .hole = w800_address(build->alloc(60, WM_HEAP_CAP_EXEC, "hole.c", 3)),
+        .third = w800_address(build->alloc(40, WM_HEAP_CAP_EXEC, "third.c", 4)),
+        .end = build->state->regions[0].end,
+    };
+    build->free(w800_pointer(patient->hole));
+    return patient;
+}
+
+static void diagnose(const struct diagnosis *row, const struct heap_build *build) {
+    struct patient patient;
+    uint32_t poisoning = build->comprehensive ? 2 : build->poisoned ? 1 : 0;
+    patient_open(&patient, build);
+    const uint32_t pointers[] = {patient.first, patient.second, patient.hole,
+                                 patient.end + build->header_size, build->header_size};
+    static const char *const files[] = {"first.c", "second.c", "hole.c", "", ""};
+    struct recorder seen = {0};
+    w800_on_event(record_event, &seen);
+    row->hurt(&patient);
+    row->notice(&patient);
+    enum wm_heap_fault_kind wanted = row->kind[poisoning];
+    enum place place = row->block[poisoning];
+    const struct wm_heap_fault *fault = &seen.last.fault;
+    const char *got = seen.count == 0 ? "none" : build->fault_name(fault->kind);
+    cr_expect(seen.count == (wanted != WM_HEAP_FAULT_NONE) &&
+                  strcmp(got, build->fault_name(wanted)) == 0,
+              "%s: %s: expected one %s, got %u, the last %s", build->name, row->name,
+              build->fault_name(wanted), seen.count, got);
+    if (seen.count == 0) {
+        return;
+    }
+    cr_expect_eq(fault->block, pointers[place] - build->header_size,
+                 "%s: %s: block 0x%08x is named, not 0x%08x", build->name, row->name, fault->block,
+                 pointers[place] - build->header_size);
+    const char *site = wm_heap_port_site_name(fault->site);
+    bool wants_site = row->site[poisoning] && build->tracing;
+    const char *file = wants_site ? files[place] : "";
+    uint32_t line = wants_site ? (uint32_t)place + 1u : 0;
+    site = site != NULL ? site : "";
+    cr_expect(strcmp(site, file) == 0 && fault->line == line,
+              "%s: %s: call site \"%s\":%u, not \"%s\":%u", build->name, row->name, site,
+              fault->line, file, line);
+}
+
+Test(fault_names, tell_what_was_done_and_to_whose_block) {
+    for (uint32_t b = 0; b < HEAP_BUILDS; b++) {
+        for (size_t i = 0; i < COUNT(diagnoses); i++) {
+            diagnose(&diagnoses[i], heap_builds[b]);
+        }
+    }
+}
