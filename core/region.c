@@ -180,6 +180,9 @@ static int append_locked(const char *name, struct wm_heap_fault *fault) {
         return WM_ERR_FAILED;
     }
     state->total.min_free_bytes = state->total.free_bytes;
+    if ((region->table_caps & WM_HEAP_CAP_DEFAULT) != 0) {
+        state->internal.min_free_bytes = state->internal.free_bytes;
+    }
     return WM_ERR_SUCCESS;
 }
 
