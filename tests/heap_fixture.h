@@ -12,6 +12,7 @@
 #include "machine.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
 
 #define DEFAULT WM_HEAP_CAP_DEFAULT
 #define INTERNAL WM_HEAP_CAP_INTERNAL
@@ -28,22 +29,34 @@ static inline const char *build_name(void) {
     return w800_running() ? w800_config()->build->name : "(none)";
 }
 
-/* Cheap while all is well, so that it may stand in a loop of a million. */
-#define FAIL(format, ...) cr_assert_fail("build %s: " format, build_name(), ##__VA_ARGS__)
+/* A function and not Criterion's macros in place: they are long, and a test has many. */
+__attribute__((format(printf, 3, 4))) static inline void fail_at(const char *file, int line,
+                                                                 const char *format, ...) {
+    char text[1024];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    cr_assert_fail("%s:%d, build %s: %s", file, line, build_name(), text);
+}
+
+static inline void check_equal(const char *file, int line, uint64_t actual, uint64_t expected,
+                               const char *what) {
+    if (actual != expected) {
+        fail_at(file, line, "%s: 0x%" PRIx64 " (%" PRIu64 "), expected 0x%" PRIx64 " (%" PRIu64 ")",
+                what, actual, actual, expected, expected);
+    }
+}
+
+/* Cheap while all is well, so that they may stand in a loop of a million. */
 #define CHECK(condition, ...)                                                                      \
     do {                                                                                           \
         if (!(condition)) {                                                                        \
-            FAIL(__VA_ARGS__);                                                                     \
+            fail_at(__FILE__, __LINE__, __VA_ARGS__);                                              \
         }                                                                                          \
     } while (0)
 #define CHECK_EQ(actual, expected, what)                                                           \
-    do {                                                                                           \
-        uint64_t actual_ = (uint64_t)(actual);                                                     \
-        uint64_t expected_ = (uint64_t)(expected);                                                 \
-        CHECK(actual_ == expected_,                                                                \
-              "%s: 0x%" PRIx64 " (%" PRIu64 "), expected 0x%" PRIx64 " (%" PRIu64 ")", what,       \
-              actual_, actual_, expected_, expected_);                                             \
-    } while (0)
+    check_equal(__FILE__, __LINE__, (uint64_t)(actual), (uint64_t)(expected), what)
 
 typedef void in_build_fn(const struct heap_build *build);
 

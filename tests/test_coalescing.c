@@ -64,9 +64,11 @@ struct drawing {
 };
 
 static char letter_of(const struct canvas *canvas, uint32_t pointer) {
-    for (int letter = 'A'; letter <= 'Z'; letter++) {
-        if (canvas->blocks[letter] && w800_address(canvas->blocks[letter]) == pointer) {
-            return (char)letter;
+    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    for (const char *letter = letters; *letter; letter++) {
+        const void *block = canvas->blocks[(unsigned char)*letter];
+        if (block && w800_address(block) == pointer) {
+            return *letter;
         }
     }
     return '?';
@@ -74,10 +76,17 @@ static char letter_of(const struct canvas *canvas, uint32_t pointer) {
 
 static bool draw_block(void *context, const struct wm_heap_block *block) {
     struct drawing *drawing = context;
-    for (uint32_t i = 0; i < block->size / UNIT && drawing->length < PICTURE_MAX; i++) {
-        char first = block->live ? letter_of(drawing->canvas, block->pointer) : '.';
-        drawing->text[drawing->length++] = i == 0 ? first : '-';
+    char *picture = &drawing->text[drawing->length];
+    size_t units = block->size / UNIT;
+    if (units > PICTURE_MAX - drawing->length) {
+        return false;
     }
+    memset(picture, '-', units);
+    *picture = '.';
+    if (block->live) {
+        *picture = letter_of(drawing->canvas, block->pointer);
+    }
+    drawing->length += units;
     return block->size % UNIT == 0;
 }
 
@@ -267,27 +276,55 @@ Test(coalescing, every_row_of_eight_blocks_heals_wherever_one_is_freed) {
 
 #define ORDER 6u
 
-/* All 720 orders of freeing six blocks, each step a picture. */
+/* All 720 orders of freeing six blocks, each step a picture. A wall behind them keeps them
+ * from the memory behind all blocks. */
+static void free_in_order(struct canvas *canvas, const struct heap_build *build, uint32_t number,
+                          bool wall) {
+    char left[] = "ABCDEF";
+    char picture[ORDER + 2] = "ABCDEF";
+    if (wall) {
+        strcat(picture, "W");
+    }
+    canvas_paint(canvas, build, picture);
+    for (uint32_t n = ORDER; n > 0; n--) {
+        uint32_t pick = number % n;
+        number /= n;
+        char step[3] = {'-', left[pick], 0};
+        char after[ORDER + 2];
+        free_in_picture(picture, (size_t)(left[pick] - 'A'), after);
+        memmove(&left[pick], &left[pick + 1], n - pick);
+        canvas_step(canvas, step);
+        check_picture(canvas, after, picture, step);
+        strcpy(picture, after);
+    }
+    CHECK(strcmp(picture, wall ? ".-----W" : ".-----") == 0, "it ends as %s", picture);
+}
+
 static void free_in_all_orders(const struct heap_build *build) {
+    struct canvas canvas;
     for (uint32_t number = 0; number < 720; number++) {
-        char left[] = "ABCDEF";
-        char picture[ORDER + 1] = "ABCDEF";
-        struct canvas canvas;
-        canvas_paint(&canvas, build, picture);
-        uint32_t digits = number;
-        for (uint32_t n = ORDER; n > 0; n--) {
-            uint32_t pick = digits % n;
-            digits /= n;
-            char step[3] = {'-', left[pick], 0};
-            char after[ORDER + 1];
-            free_in_picture(picture, (size_t)(left[pick] - 'A'), after);
-            memmove(&left[pick], &left[pick + 1], n - pick);
-            canvas_step(&canvas, step);
-            check_picture(&canvas, after, picture, step);
-            strcpy(picture, after);
-        }
-        CHECK(strcmp(picture, ".-----") == 0, "order %u ends as %s", number, picture);
+        free_in_order(&canvas, build, number, false);
+        free_in_order(&canvas, build, number, true);
     }
 }
 
 Test(coalescing, six_blocks_heal_in_every_order) { in_every_build(free_in_all_orders); }
+
+/* Then one block takes the place of all six and writes nothing: what stood there before
+ * must not be taken for blocks any more. */
+static void forget_in_all_orders(const struct heap_build *build) {
+    struct canvas canvas;
+    for (uint32_t number = 0; number < 720; number++) {
+        free_in_order(&canvas, build, number, number % 2 != 0);
+        void *all = take_units(&canvas, ORDER);
+        CHECK_EQ(w800_address(all), SMALL_HEAP + build->header_size, "block in place of six");
+        for (uint32_t i = 1; i < ORDER; i++) {
+            wm_heap_caps_free(w800_pointer(w800_address(all) + i * UNIT));
+            check_one_fault(&canvas.seen, WM_HEAP_FAULT_INTERIOR_POINTER, "an old pointer");
+        }
+        wm_heap_caps_free(all);
+        check_no_event(&canvas.seen, "free of the block");
+    }
+}
+
+Test(coalescing, merged_blocks_are_forgotten) { in_every_build(forget_in_all_orders); }

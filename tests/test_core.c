@@ -96,12 +96,12 @@ static void refuse_impossible_sizes(const struct heap_build *build) {
     for (size_t i = 0; i < COUNT(impossible_sizes); i++) {
         size_t size = impossible_sizes[i];
         struct still still = still_take();
-        cr_assert_null(wm_heap_caps_alloc(size, DEFAULT), "%s: alloc %zu", build->name, size);
-        cr_assert_null(wm_heap_caps_calloc(1, size, DEFAULT), "%s: calloc %zu", build->name, size);
-        cr_assert_null(wm_heap_caps_calloc(size, 1, DEFAULT), "%s: calloc %zu", build->name, size);
-        cr_assert_null(wm_heap_caps_aligned_alloc(64, size, DEFAULT), "%s: %zu", build->name, size);
-        cr_assert_null(wm_heap_caps_realloc(NULL, size, DEFAULT), "%s: %zu", build->name, size);
-        cr_assert_null(wm_heap_caps_realloc(block, size, DEFAULT), "%s: %zu", build->name, size);
+        CHECK(!wm_heap_caps_alloc(size, DEFAULT), "alloc of %zu", size);
+        CHECK(!wm_heap_caps_calloc(1, size, DEFAULT), "calloc of 1 x %zu", size);
+        CHECK(!wm_heap_caps_calloc(size, 1, DEFAULT), "calloc of %zu x 1", size);
+        CHECK(!wm_heap_caps_aligned_alloc(64, size, DEFAULT), "aligned alloc of %zu", size);
+        CHECK(!wm_heap_caps_realloc(NULL, size, DEFAULT), "realloc of NULL to %zu", size);
+        CHECK(!wm_heap_caps_realloc(block, size, DEFAULT), "realloc to %zu", size);
         still_check(&still, "an impossible size");
     }
     CHECK(filled(block, 64, 3), "a failed realloc changed the block");
@@ -167,6 +167,48 @@ static void zero_what_calloc_returns(const struct heap_build *build) {
 
 Test(core, calloc_zeroes_memory_that_was_used) { in_every_build(zero_what_calloc_returns); }
 
+/* The macros pass the call site on; firmware without tracing links to these. */
+#define CORE_FUNCTIONS(build)                                                                      \
+    void *alloc_##build(size_t, wm_heap_cap_type_t) __asm__("wm_heap_caps_alloc_" #build);         \
+    void *realloc_##build(void *, size_t,                                                          \
+                          wm_heap_cap_type_t) __asm__("wm_heap_caps_realloc_" #build)
+CORE_FUNCTIONS(none);
+CORE_FUNCTIONS(trace);
+CORE_FUNCTIONS(light);
+CORE_FUNCTIONS(comp);
+CORE_FUNCTIONS(tlight);
+CORE_FUNCTIONS(tcomp);
+
+Test(core, the_functions_behind_the_macros_do_the_same_without_a_call_site) {
+    static const struct {
+        void *(*alloc)(size_t, wm_heap_cap_type_t);
+        void *(*realloc)(void *, size_t, wm_heap_cap_type_t);
+        const char *build;
+    } rows[] = {
+        {alloc_none, realloc_none, "none"},       {alloc_trace, realloc_trace, "trace"},
+        {alloc_light, realloc_light, "light"},    {alloc_comp, realloc_comp, "comp"},
+        {alloc_tlight, realloc_tlight, "tlight"}, {alloc_tcomp, realloc_tcomp, "tcomp"},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct recorder seen;
+        struct wm_heap_block block;
+        start(heap_builds[0], &seen);
+        for (size_t b = 0; strcmp(build_name(), rows[i].build) != 0; b++) {
+            start(heap_builds[b], &seen);
+        }
+        const struct heap_build *build = w800_config()->build;
+        void *ptr = rows[i].alloc(100, SHARED);
+        CHECK_EQ(w800_address(ptr), DRAM_HEAP + build->header_size, "alloc");
+        ptr = rows[i].realloc(ptr, 50, caps_of(0));
+        CHECK_EQ(w800_address(ptr), DRAM_HEAP + block_bytes(build, 100) + build->header_size,
+                 "realloc");
+        CHECK(wm_heap_get_block(ptr, &block) && block.requested == 50 && block.site == 0 &&
+                  block.line == 0 && block.sequence == 2,
+              "%u requested, site %u:%u, sequence %u", block.requested, block.site, block.line,
+              block.sequence);
+    }
+}
+
 /* ---- realloc ------------------------------------------------------------------ */
 
 static void keep_contents(const struct heap_build *build) {
@@ -207,8 +249,7 @@ static void keep_block_when_realloc_fails(const struct heap_build *build) {
     } rows[] = {{1000, 0}, {1000, DEFAULT}, {8, SHARED}, {8, INVALID}, {8, SPIRAM}, {SIZE_MAX, 0}};
     for (size_t i = 0; i < COUNT(rows); i++) {
         struct still still = still_take();
-        cr_assert_null(wm_heap_caps_realloc(block, rows[i].size, caps_of(rows[i].caps)),
-                       "%s: row %zu", build->name, i);
+        CHECK(!wm_heap_caps_realloc(block, rows[i].size, caps_of(rows[i].caps)), "row %zu", i);
         still_check(&still, "a realloc that fails");
     }
     CHECK(filled(block, 1200, 9), "contents");

@@ -432,8 +432,9 @@ static void switch_in_place(const struct heap_build *build) {
     wm_heap_set_realloc_in_place(true);
     wm_heap_get_counters(&counters);
     CHECK(wm_heap_caps_realloc_tracing(ptr, 400, INTERNAL, "new.c", 2) == ptr, "it moved");
-    CHECK(wm_heap_get_block(ptr, &block) && block.requested == 400 && block.caps == INTERNAL,
-          "%u requested, caps 0x%x", block.requested, block.caps);
+    CHECK(wm_heap_get_block(ptr, &block) && block.requested == 400 && block.caps == INTERNAL &&
+              block.sequence == counters.allocs,
+          "%u requested, caps 0x%x, allocation %u", block.requested, block.caps, block.sequence);
     CHECK(!build->tracing ||
               (block.line == 2 && strcmp(wm_heap_port_site_name(block.site), "new.c") == 0),
           "the call site is the old one");
@@ -491,7 +492,8 @@ static void ask_everything(void *ptr) {
 /* Takes and gives back what the ordinary calls do not have. */
 static void borrow_and_return(uint32_t i) {
     void *zeroed = wm_heap_caps_calloc(i, 3, DEFAULT);
-    void *aligned = wm_heap_caps_aligned_alloc(16u << i % 8, 10 + i, i % 2 ? DEFAULT : SHARED);
+    void *aligned =
+        wm_heap_caps_aligned_alloc((size_t)16 << i % 8, 10 + i, i % 2 ? DEFAULT : SHARED);
     wm_heap_caps_free(zeroed);
     wm_heap_caps_free(aligned);
 }
@@ -507,7 +509,7 @@ static struct w800_snapshot *make_sequence(const struct heap_build *build, enum 
     heap_start(&config, &seen);
     CHECK_EQ(wm_heap_append_to_heap("PSRAM"), WM_ERR_SUCCESS, "append");
     for (uint32_t i = 0; i < SEQUENCE; i++) {
-        void **slot = &slots[i * 7919u % COUNT(slots)];
+        void **slot = &slots[(size_t)i * 7919 % COUNT(slots)];
         uint32_t size = i * 2654435761u >> 21; /* to 2,047 */
         if (i % 3 == 1) {
             wm_heap_caps_free(*slot);

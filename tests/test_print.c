@@ -175,14 +175,12 @@ struct entry {
     int line;
 };
 
-static const char *const files[] = {
-    "a.c",
+static const char deep_file[] =
     "components/driver/src/very/deep/in/a/tree/of/folders/that/nobody/would/want/to/type/twice/"
     "or/see/in/a/log/but/that/a/build/system/makes/when/it/is/left/alone/with/relative/paths/"
-    "../../../../../../../../../../../../../../../../../../../../../../../../src/file.c",
-    "C:/Users/w/Documents/sdk/wm_osal.c",
-    "name with blanks.c",
-    "",
+    "../../../../../../../../../../../../../../../../../../../../../../../../src/file.c";
+static const char *const files[] = {
+    "a.c", deep_file, "C:/Users/w/Documents/sdk/wm_osal.c", "name with blanks.c", "",
 };
 
 /* The text of a list, oldest entry first in the array. */

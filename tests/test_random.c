@@ -60,17 +60,17 @@ static size_t random_border_size(struct run *run, uint32_t caps) {
     static const size_t giants[] = {0x7fffffff,  0x80000000,  0xffffffff, 0xfffffff0,
                                     0x100000000, 0x100000010, SIZE_MAX};
     size_t largest = wm_heap_caps_get_largest_free_block(caps_of(caps));
-    uint32_t header = run->twin.config.build->header_size;
+    size_t header = run->twin.config.build->header_size;
     switch (random_below(run, 4)) {
     case 0:
         return 0;
     case 1:
         return giants[random_below(run, COUNT(giants))];
     default:
-        if (largest < 2 * header || largest > 200000) {
+        if (largest < header + 64 || largest > 200000) {
             return random_between(run, 1, 100);
         }
-        return largest - header - random_below(run, 2 * header) + random_below(run, header);
+        return largest - header - random_below(run, 64) + random_below(run, 32);
     }
 }
 
