@@ -417,10 +417,13 @@ static bool start_machine(struct replay *replay, struct trace_error *error) {
         return true;
     }
     struct model_region regions[MODEL_REGIONS_MAX];
+    uint32_t region_count = 0;
     for (uint32_t i = 0; i < config.region_count; i++) {
         const struct wm_heap_region_config *row = &config.regions[i];
-        regions[i] =
-            (struct model_region){row->name, row->start, row->end, row->caps, row->deferred};
+        if (row->start < row->end || !row->deferred) { /* no PSRAM is fitted there */
+            regions[region_count++] =
+                (struct model_region){row->name, row->start, row->end, row->caps, row->deferred};
+        }
     }
     struct model_config model = {
         .tracing = replay->build->tracing,
@@ -428,7 +431,7 @@ static bool start_machine(struct replay *replay, struct trace_error *error) {
         .comprehensive = replay->build->comprehensive,
         .realloc_in_place = config.realloc_in_place,
     };
-    replay->model = model_create(&model, regions, config.region_count);
+    replay->model = model_create(&model, regions, region_count);
     if (replay->model == NULL) {
         snprintf(error->text, sizeof error->text,
                  "a region is too small for a block and the end marker, or memory is short");
