@@ -14,7 +14,7 @@
 #include <stdlib.h>
 
 #define SLOTS 384u
-#define STEPS 5000u
+#define STEPS 8000u
 #define STEPS_OF_A_MOOD 250u
 
 static const uint64_t seeds_fixed[] = {1, 2, 3, 4, 0x5eed, 0xc0ffee, 20260131, 0xffffffffffffffff};
