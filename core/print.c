@@ -66,10 +66,12 @@ static void print_level(struct printer *printer, const char *name,
             print_text(printer, " ");
         }
     }
-    print_number(printer, level->free_bytes, 10u, 8u); /* "%-7u " for fewer than 8 digits */
+    print_number(printer, level->free_bytes, 10u, 7u);
+    print_text(printer, " ");
     print_kilobytes(printer, level->free_bytes);
     print_text(printer, "\t\t");
-    print_number(printer, level->min_free_bytes, 10u, 8u);
+    print_number(printer, level->min_free_bytes, 10u, 7u);
+    print_text(printer, " ");
     print_kilobytes(printer, level->min_free_bytes);
     print_text(printer, "\r\n");
 }

@@ -91,7 +91,8 @@ const char *wm_heap_check_name(uint32_t check) WM_HEAP_LINK("wm_heap_check_name"
 /* Free bytes, least free bytes ever, and largest free block of the regions that
  * serve `caps` (0 means DEFAULT): whole blocks, headers included. A request fits
  * in the largest block if its size, rounded, header and guard fit. The minimum is
- * that of the sum over those regions, since init (since the append for PSRAM).
+ * that of the sum over those regions, since init (since the append for PSRAM); where
+ * several regions serve, they must be those that have DEFAULT, as on the W800.
  * 0 if no region serves `caps`. Cost: O(1). */
 size_t wm_heap_caps_get_free_size(wm_heap_cap_type_t caps)
     WM_HEAP_LINK("wm_heap_caps_get_free_size");
@@ -182,9 +183,9 @@ bool wm_heap_get_block(const void *ptr, struct wm_heap_block *block)
 
 /* Checks every header, tree node, canary, guard byte, end marker and counter of a
  * region (WM_HEAP_NO_REGION: of all), and with comprehensive poisoning every free
- * byte. Returns true if all is well, else false and the first fault in address
- * order. Reports nothing and changes nothing. O(blocks), the lock held region by
- * region. */
+ * byte. Returns true if all is well or there is no such region, else false and the
+ * first fault in address order. Reports nothing and changes nothing. O(blocks), the
+ * lock held region by region. */
 bool wm_heap_check(uint32_t region, struct wm_heap_fault *fault) WM_HEAP_LINK("wm_heap_check");
 
 /* The same for one live block and the headers of its neighbours. O(log). */

@@ -3,7 +3,7 @@
  * The rules that no golden trace reaches: alignment, realloc in place, contents. They
  * are checked by literal heaps, by brute force, and at the end by a random walk whose
  * properties are taken from model_walk alone. A failure of the walk prints its seed:
- * W800_TEST_SEED=SEED runs that walk again.
+ * W800_SEED=SEED runs that walk again.
  */
 #include "model_fixture.h"
 
@@ -420,7 +420,7 @@ static void walk_step(struct walk *walk) {
 }
 
 Test(model_rules, keeps_every_region_partitioned_on_a_random_walk) {
-    const char *given = getenv("W800_TEST_SEED");
+    const char *given = getenv("W800_SEED");
     for (uint32_t c = 0; c < 2 * CONFIGS; c++) {
         struct walk walk = {.config = configs[c % CONFIGS]};
         walk.config.realloc_in_place = c >= CONFIGS;
