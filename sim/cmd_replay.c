@@ -245,8 +245,8 @@ static void print_where(const char *file, const struct trace *trace, size_t even
     }
 }
 
-static void print_mismatch(const char *file, const struct trace *trace,
-                           const struct replay_result *result) {
+static void print_mismatch(const struct arguments *arguments, const char *file,
+                           const struct trace *trace, const struct replay_result *result) {
     const struct replay_mismatch *first = &result->first;
     bool address = strcmp(first->what, "address") == 0;
     print_where(file, trace, first->event);
@@ -256,7 +256,17 @@ static void print_mismatch(const char *file, const struct trace *trace,
     if (result->picture != NULL) {
         fputs(result->picture, stdout);
     }
-    printf("  again: wmheap replay --stop-at %zu %s\n", first->event, file);
+    printf("  again: wmheap replay");
+    for (size_t i = 0; i < arguments->setting_count; i++) {
+        printf(" --set=%s", arguments->settings[i]);
+    }
+    uint32_t psram = arguments->options.psram_bytes;
+    if (psram == 0) {
+        printf(" --psram=none");
+    } else if (psram != REPLAY_PSRAM_AS_TRACED) {
+        printf(" --psram=%" PRIu32 "M", psram >> 20);
+    }
+    printf(" --stop-at %zu %s\n", first->event, file);
 }
 
 static void print_fault(const char *file, const struct trace *trace,
@@ -276,8 +286,8 @@ static void print_fault(const char *file, const struct trace *trace,
 
 #define FAULTS_SHOWN 10u
 
-static void print_text(const char *file, const struct trace *trace,
-                       const struct replay_result *result) {
+static void print_text(const struct arguments *arguments, const char *file,
+                       const struct trace *trace, const struct replay_result *result) {
     printf("%s: %zu events, %zu mismatches, %zu faults, free %" PRIu32 ", minimum %" PRIu32, file,
            result->events, result->mismatches, result->fault_count, result->free_bytes,
            result->min_free_bytes);
@@ -287,7 +297,7 @@ static void print_text(const char *file, const struct trace *trace,
     }
     putchar('\n');
     if (result->mismatches != 0) {
-        print_mismatch(file, trace, result);
+        print_mismatch(arguments, file, trace, result);
     }
     for (size_t i = 0; i < result->fault_count && i < FAULTS_SHOWN; i++) {
         print_fault(file, trace, &result->faults[i]);
@@ -335,7 +345,7 @@ static int run_file(const struct arguments *arguments, const char *file) {
     } else if (arguments->json) {
         print_json(file, &result, kept);
     } else {
-        print_text(shown, &trace, &result);
+        print_text(arguments, shown, &trace, &result);
     }
     free(kept);
     replay_result_free(&result);
