@@ -180,9 +180,8 @@ static json_t *json_fault(const struct replay_fault *fault) {
     json_object_set_new(object, "kind", json_string(fault->kind));
     json_object_set_new(object, "event", json_integer((json_int_t)fault->event));
     set_address(object, "address", fault->address);
-    if (fault->site[0] != '\0') {
-        json_object_set_new(object, "site", json_text(fault->site));
-    }
+    json_object_set_new(object, "site",
+                        fault->site[0] != '\0' ? json_text(fault->site) : json_null());
     if (fault->reason[0] != '\0') {
         json_object_set_new(object, "reason", json_text(fault->reason));
     }
