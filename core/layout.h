@@ -26,10 +26,12 @@
  *     20/28   canary     / so that an underflow of one byte hits them
  *
  * Size stands first because an overrun of the block before hits it first, and the seal
- * then no longer matches. The seal is an exclusive or: any change of one word changes
- * it, all zeros or all ones do not match it, a header copied elsewhere does not match,
- * and the one flag that neighbours change is resealed without reading the rest. Each word
- * is turned by another number of bits, so that equal changes of two words do not cancel.
+ * then no longer matches. The seal is an exclusive or of key, address, size and a mixture
+ * of the rest: any change of one word changes it, all zeros or all ones do not match it, a
+ * header copied elsewhere does not match, and the one flag that neighbours change is
+ * resealed without reading the rest. In the mixture each word has an odd factor of its own,
+ * so that like changes of two words (a run of equal bytes, say) do not cancel, but for
+ * pairs of their highest bits.
  *
  * A free block's header is a tree node (core/tree.h):
  *
@@ -155,17 +157,12 @@ static inline uint32_t block_bytes(uint32_t size) {
     return align8(size + HEADER_BYTES + GUARD_BYTES);
 }
 
-static inline uint32_t turned(uint32_t word, uint32_t bits) {
-    return word << bits | word >> (32u - bits);
-}
-
 static inline uint32_t header_seal(uint32_t address, const struct wm_heap_header *header) {
-    uint32_t seal = SEAL_KEY ^ address ^ header->size_flags ^ turned(header->owner, 5) ^
-                    turned(header->sequence, 11);
+    uint32_t mixed = header->owner * 0x6a2c5d93u + header->sequence * 0xb5480e4du;
 #if HAS_TRACING
-    seal ^= turned(header->site, 18) ^ turned(header->line, 25);
+    mixed += header->site * 0x3d91f6a7u + header->line * 0xd10b7c35u;
 #endif
-    return seal;
+    return SEAL_KEY ^ address ^ header->size_flags ^ mixed;
 }
 
 static inline uint32_t header_size(const struct wm_heap_header *header) {
