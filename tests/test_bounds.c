@@ -387,7 +387,7 @@ static bool embed_and_count(const struct heap_build *build, const struct pattern
 
 static void search(const struct heap_build *build) {
     uint64_t seed = environment_number("W800_SEED", 1);
-    uint32_t steps = (uint32_t)environment_number("W800_CASES", 2500);
+    uint32_t steps = (uint32_t)environment_number("W800_CASES", 4000);
     struct worst sparse = {{0}};
     struct worst dense = {{0}};
     SAY("W800_SEED=%" PRIu64 " W800_CASES=%" PRIu32, seed, steps);

@@ -588,7 +588,7 @@ static void random_case(const struct scene *scene, uint64_t seed) {
 Test(smash, random_damage_is_noticed_and_harmless) {
     static struct scene scene;
     uint64_t seed = environment_number("W800_SEED", 1);
-    uint64_t cases = environment_number("W800_CASES", 3000);
+    uint64_t cases = environment_number("W800_CASES", 8000);
     cr_log_info("W800_SEED=%" PRIu64 " W800_CASES=%" PRIu64, seed, cases);
     for (uint32_t b = 0; b < HEAP_BUILDS; b++) {
         scene_open(&scene, heap_builds[b]);
