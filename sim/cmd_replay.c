@@ -314,6 +314,7 @@ static int run_file(const struct arguments *arguments, const char *file) {
     const char *shown = strcmp(file, "-") == 0 ? "<stdin>" : file;
     struct trace trace;
     struct trace_error error;
+    progress_begin(shown); /* reading a long trace is part of the wait */
     if (!trace_read_file(&trace, file, &error)) {
         fprintf(stderr, "wmheap: %s\n", error.text);
         return STATUS_UNUSABLE;
@@ -332,7 +333,6 @@ static int run_file(const struct arguments *arguments, const char *file) {
     }
     options.on_progress = on_progress;
     options.context = &console;
-    progress_begin(shown);
     bool ran = replay_run(&trace, &options, &result, &error);
     progress_end();
     if (console.kept != NULL) {

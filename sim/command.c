@@ -11,6 +11,7 @@
 static struct {
     const char *name;
     struct timespec began;
+    double next_seconds; /* since then: when to show it next */
     bool on_terminal;
     bool shown;
 } progress;
@@ -19,6 +20,7 @@ void progress_begin(const char *name) {
     progress.name = name;
     progress.on_terminal = isatty(STDERR_FILENO) == 1;
     progress.shown = false;
+    progress.next_seconds = 1.0;
     clock_gettime(CLOCK_MONOTONIC, &progress.began);
 }
 
@@ -30,7 +32,8 @@ void progress_show(size_t done, size_t all) {
     clock_gettime(CLOCK_MONOTONIC, &now);
     double seconds = (double)(now.tv_sec - progress.began.tv_sec) +
                      (double)(now.tv_nsec - progress.began.tv_nsec) / 1e9;
-    if (seconds > 1.0) {
+    if (seconds > progress.next_seconds) {
+        progress.next_seconds = seconds + 0.1;
         fprintf(stderr, "\r%s: %zu of %zu events, %.0f%%\033[K", progress.name, done, all,
                 100.0 * (double)done / (double)all);
         progress.shown = true;
