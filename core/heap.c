@@ -135,6 +135,7 @@ bool block_release(struct wm_heap_region *region, uint32_t block, uint32_t size,
             return false;
         }
         region->tail = previous;
+        header_erase(previous);
         header_erase(block);
         pattern_fill(previous, previous + (previous_free ? node_bytes : 0));
         pattern_fill(block, next);
@@ -149,8 +150,9 @@ bool block_release(struct wm_heap_region *region, uint32_t block, uint32_t size,
         }
         header_toggle_previous_free(behind);
     } else {
-        uint32_t end = next + node_at(next)->size;
-        if (!header_is_live(region, end) || (header_at(end)->size_flags & PREVIOUS_FREE) == 0) {
+        uint32_t end = next + behind->size_flags;
+        if (!node_is_sound(region, next) || !header_is_live(region, end) ||
+            (header_at(end)->size_flags & PREVIOUS_FREE) == 0) {
             return false;
         }
         if (previous_free) {
@@ -163,6 +165,7 @@ bool block_release(struct wm_heap_region *region, uint32_t block, uint32_t size,
             }
             tree_move(&path, block, end - block);
         }
+        header_erase(next);
         pattern_fill(next, next + node_bytes);
     }
     if (previous_free) {
@@ -251,8 +254,9 @@ static bool block_grow(struct wm_heap_region *region, uint32_t block, uint32_t o
     }
     struct tree_path path;
     uint32_t end = next + node_at(next)->size;
-    if (!header_is_live(region, end) || (header_at(end)->size_flags & PREVIOUS_FREE) == 0 ||
-        !tree_find(region, end, &path) || tree_last(&path)->node != next ||
+    if (!node_is_sound(region, next) || !header_is_live(region, end) ||
+        (header_at(end)->size_flags & PREVIOUS_FREE) == 0 || !tree_find(region, end, &path) ||
+        tree_last(&path)->node != next ||
         pattern_broken(next + (uint32_t)sizeof(struct wm_heap_node), end) != 0) {
         return false;
     }
@@ -263,13 +267,14 @@ static bool block_grow(struct wm_heap_region *region, uint32_t block, uint32_t o
     if (room - want > SPLIT_OVER) {
         tree_move(&path, block + want, room - want);
         *size = want;
-        return true;
+    } else {
+        if (!tree_remove(region, &path)) {
+            return false;
+        }
+        header_toggle_previous_free(header_at(end));
+        *size = room;
     }
-    if (!tree_remove(region, &path)) {
-        return false;
-    }
-    header_toggle_previous_free(header_at(end));
-    *size = room;
+    header_erase(next);
     return true;
 }
 

@@ -38,14 +38,17 @@
  *      0      size       bytes of the whole block, multiple of 8, no flags
  *      4      left       node, and the largest size from there downwards
  *     12      right      the same
+ *     20      seal       size and the block's address
  *
- * 20 bytes, in the 24 of the smallest block there is. Nothing marks a free block's end:
+ * 24 bytes, all of the smallest block there is. Without the seal a size that a stray
+ * write changed into another block's distance would make live blocks look free. The
+ * links need none: each must lead to a sealed node. Nothing marks a free block's end:
  * the block behind it has PREVIOUS_FREE set, and its address is the key that finds the
  * node in the tree.
  *
  * All words are little-endian 32-bit values, links are W800 addresses: the same bytes
  * on the chip and on a 64-bit host. Nothing read from memory is believed: an address is
- * used after node_in_region or header_is_live has accepted it, a size likewise.
+ * used after node_is_sound or header_is_live has accepted it, a size likewise.
  */
 #ifndef LAYOUT_H
 #define LAYOUT_H
@@ -90,6 +93,7 @@ struct __attribute__((may_alias)) wm_heap_header {
 struct __attribute__((may_alias)) wm_heap_node {
     uint32_t size;
     struct wm_heap_link child[2];
+    uint32_t seal;
 };
 
 #define HEADER_BYTES ((uint32_t)sizeof(struct wm_heap_header))
@@ -221,13 +225,27 @@ static inline void header_toggle_previous_free(struct wm_heap_header *header) {
     header->seal ^= PREVIOUS_FREE;
 }
 
-/* A freed block's header that no node covers must not look alive when its memory is
- * handed out again as the middle of a larger block. */
+/* A freed block's header that no node covers, or a node that was merged away, must not look
+ * sound when its memory is handed out again as the middle of a larger block. */
 static inline void header_erase(uint32_t address) { header_at(address)->size_flags = 0; }
 
 /* May a tree node stand at this address? */
 static inline bool node_in_region(const struct wm_heap_region *region, uint32_t address) {
     return address - region->start < region->tail - region->start && (address & 7u) == 0;
+}
+
+static inline uint32_t node_seal(uint32_t address, uint32_t size) {
+    return ~SEAL_KEY ^ address ^ size;
+}
+
+/* Does a free block of exactly the size it says stand at this address? `address` may be any
+ * number. */
+static inline bool node_is_sound(const struct wm_heap_region *region, uint32_t address) {
+    if (!node_in_region(region, address)) {
+        return false;
+    }
+    const struct wm_heap_node *node = node_at(address);
+    return node->seal == node_seal(address, node->size);
 }
 
 #endif

@@ -121,8 +121,8 @@ bool block_is_sound(const struct wm_heap_region *region, uint32_t address) {
         return header_is_live(region, address);
     }
     uint32_t behind = address + header->size_flags;
-    return header_is_live(region, behind) && (header_at(behind)->size_flags & PREVIOUS_FREE) != 0 &&
-           behind > address;
+    return node_is_sound(region, address) && header_is_live(region, behind) &&
+           (header_at(behind)->size_flags & PREVIOUS_FREE) != 0 && behind > address;
 }
 
 /* The walk, under the lock. */

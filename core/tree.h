@@ -19,7 +19,7 @@
  * the region's blocks differ, 15 for SRAM, 16 for DRAM, 20 for 8 MiB of PSRAM.
  *
  * The path from the root is kept on the stack, not as parent links in memory. Every
- * descent is bounded by its path and checks each node's address before reading there. A
+ * descent is bounded by its path and checks each node's seal before it believes it. A
  * function that returns false has met a smashed node; what it had changed until then
  * stays changed (the caller closes the region).
  */
@@ -60,18 +60,27 @@ static inline void tree_update(const struct tree_path *path, uint32_t depth) {
     }
 }
 
+/* May this node stand below the one at `above` (0: at the root)? Addresses rise on the way
+ * down, so smashed links make no circle. */
+static inline bool tree_descends(const struct wm_heap_region *region, uint32_t above,
+                                 uint32_t node) {
+    return node > above && node_is_sound(region, node);
+}
+
 /* Finds the first block in address order of at least `want` bytes. Requires that the
  * root says there is one. */
 static inline bool tree_first_fit(struct wm_heap_region *region, uint32_t want,
                                   struct tree_path *path) {
     struct wm_heap_link *link = &region->root;
     uint32_t bit = region->top_bit;
+    uint32_t above = 0;
     path->depth = 0;
     for (;;) {
-        if (!node_in_region(region, link->node) || bit < 4u) {
+        if (!tree_descends(region, above, link->node) || bit < 4u) {
             return false;
         }
-        struct wm_heap_node *node = node_at(link->node);
+        above = link->node;
+        struct wm_heap_node *node = node_at(above);
         path->link[path->depth++] = link;
         path->bit = bit;
         if (node->size >= want) {
@@ -86,15 +95,17 @@ static inline bool tree_first_fit(struct wm_heap_region *region, uint32_t want,
 static inline bool tree_find(struct wm_heap_region *region, uint32_t end, struct tree_path *path) {
     struct wm_heap_link *link = &region->root;
     uint32_t bit = region->top_bit;
+    uint32_t above = 0;
     path->depth = 0;
     for (;;) {
-        if (!node_in_region(region, link->node) || bit < 4u) {
+        if (!tree_descends(region, above, link->node) || bit < 4u) {
             return false;
         }
-        struct wm_heap_node *node = node_at(link->node);
+        above = link->node;
+        struct wm_heap_node *node = node_at(above);
         path->link[path->depth++] = link;
         path->bit = bit;
-        if (link->node + node->size == end) {
+        if (above + node->size == end) {
             return true;
         }
         link = &node->child[(end & bit) != 0];
@@ -107,9 +118,10 @@ static inline bool tree_find(struct wm_heap_region *region, uint32_t end, struct
 static inline bool tree_insert(struct wm_heap_region *region, uint32_t address, uint32_t size) {
     struct wm_heap_link *link = &region->root;
     uint32_t bit = region->top_bit;
+    uint32_t above = 0;
     while (link->node != 0) {
         uint32_t other = link->node;
-        if (!node_in_region(region, other) || bit < 8u) {
+        if (!tree_descends(region, above, other) || other == address || bit < 8u) {
             return false;
         }
         struct wm_heap_node *node = node_at(other);
@@ -122,18 +134,22 @@ static inline bool tree_insert(struct wm_heap_region *region, uint32_t address, 
                 return false;
             }
             lower->size = size;
+            lower->seal = node_seal(address, size);
             lower->child[0] = node->child[0];
             lower->child[1] = node->child[1];
             link->node = address;
             node = lower;
+            above = address;
             address = other;
             size = other_size;
+        } else {
+            above = other;
         }
         link = &node->child[((address + size) & bit) != 0];
         bit >>= 1;
     }
     struct wm_heap_node *leaf = node_at(address);
-    *leaf = (struct wm_heap_node){.size = size};
+    *leaf = (struct wm_heap_node){.size = size, .seal = node_seal(address, size)};
     link->node = address;
     link->largest = size;
     return true;
@@ -146,11 +162,13 @@ static inline bool tree_remove(const struct wm_heap_region *region, struct tree_
     struct wm_heap_link child[2] = {node_at(link->node)->child[0], node_at(link->node)->child[1]};
     uint32_t bit = path->bit;
     /* check the whole chain before the first write */
+    uint32_t last = link->node;
     for (uint32_t rising = child[child[0].node == 0].node; rising != 0;) {
         bit >>= 1;
-        if (!node_in_region(region, rising) || bit < 4u) {
+        if (!tree_descends(region, last, rising) || bit < 4u) {
             return false;
         }
+        last = rising;
         const struct wm_heap_node *node = node_at(rising);
         rising = node->child[node->child[0].node == 0].node;
     }
@@ -187,6 +205,7 @@ static inline void tree_move(const struct tree_path *path, uint32_t address, uin
     struct wm_heap_link *link = tree_last(path);
     struct wm_heap_node node = *node_at(link->node);
     node.size = size;
+    node.seal = node_seal(address, size);
     *node_at(address) = node;
     link->node = address;
     tree_update(path, path->depth);

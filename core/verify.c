@@ -16,6 +16,7 @@ struct survey {
     uint32_t live_blocks;
     uint32_t free_blocks; /* below the tail: each must stand in the tree, and no others */
     uint32_t tree_links;  /* that lead to somebody, the root's included */
+    uint32_t suspect;     /* block with a link to what is no node, 0 if there is none */
 };
 
 static bool fault_set(struct wm_heap_fault *fault, const struct wm_heap_fault *what) {
@@ -116,26 +117,64 @@ static bool check_live(struct survey *survey, uint32_t block, bool previous_free
     return false;
 }
 
-/* The link that leads to a free block: is all that hangs there as it says? */
-static bool check_links(struct survey *survey, const struct wm_heap_link *link) {
+/* What a link's `largest` must be. */
+static uint32_t link_largest(const struct wm_heap_region *region, const struct wm_heap_link *link) {
+    if (link->node == 0) {
+        return 0;
+    }
+    if (!node_is_sound(region, link->node)) {
+        return link->largest; /* nobody knows */
+    }
     const struct wm_heap_node *node = node_at(link->node);
-    uint32_t largest = node->size;
+    return tree_max(node->size, tree_max(node->child[0].largest, node->child[1].largest));
+}
+
+/* Are both of a node's links right about the sizes? Then a link to it that disagrees is the
+ * wrong one. */
+static bool links_agree(const struct wm_heap_region *region, uint32_t block) {
+    const struct wm_heap_link *child = node_at(block)->child;
+    return child[0].largest == link_largest(region, &child[0]) &&
+           child[1].largest == link_largest(region, &child[1]);
+}
+
+/* The two links in a free block's node: does each lead to where the tree has it, and say of
+ * it what is so? A node below that is smashed itself is left to the walk, which comes to it. */
+static bool check_links(struct survey *survey, uint32_t block) {
+    struct wm_heap_region *region = survey->region;
+    struct tree_path path;
     for (uint32_t i = 0; i < 2u; i++) {
-        const struct wm_heap_link *child = &node->child[i];
-        uint32_t at = link->node + 4u + 8u * i;
+        const struct wm_heap_link *child = &node_at(block)->child[i];
+        uint32_t at = block + 4u + 8u * i;
+        uint32_t largest = link_largest(region, child);
         if (child->node != 0) {
             survey->tree_links++;
-        } else if (child->largest != 0) {
-            return survey_fault(survey, WM_HEAP_FAULT_SMASHED_FREE_BLOCK, WM_HEAP_CHECK_LARGEST,
-                                link->node, at + 4u, 0, child->largest);
+            if (!node_is_sound(region, child->node)) {
+                survey->suspect = block;
+                continue;
+            }
+            if (!tree_find(region, child->node + node_at(child->node)->size, &path) ||
+                tree_last(&path) != child) {
+                return survey_fault(survey, WM_HEAP_FAULT_SMASHED_FREE_BLOCK, WM_HEAP_CHECK_LINK,
+                                    block, at, 0, child->node);
+            }
         }
-        largest = tree_max(largest, child->largest);
-    }
-    if (link->largest != largest) {
-        return survey_fault(survey, WM_HEAP_FAULT_SMASHED_FREE_BLOCK, WM_HEAP_CHECK_LARGEST,
-                            link->node, link->node, largest, link->largest);
+        if (child->largest != largest && (child->node == 0 || links_agree(region, child->node))) {
+            return survey_fault(survey, WM_HEAP_FAULT_SMASHED_FREE_BLOCK, WM_HEAP_CHECK_LARGEST,
+                                block, at + 4u, largest, child->largest);
+        }
     }
     return true;
+}
+
+/* A sound node that the tree does not lead to: on the way, the last node with a lower address
+ * should have. */
+static bool link_fault(const struct survey *survey, const struct tree_path *path, uint32_t block) {
+    uint32_t holder = block;
+    for (uint32_t i = 0; i < path->depth && path->link[i]->node < block; i++) {
+        holder = path->link[i]->node;
+    }
+    return survey_fault(survey, WM_HEAP_FAULT_SMASHED_FREE_BLOCK, WM_HEAP_CHECK_LINK, holder,
+                        holder, block, 0);
 }
 
 /* A block that does not say it is live: it must be a free one's node. */
@@ -144,9 +183,11 @@ static bool check_free(struct survey *survey, uint32_t block, bool previous_free
     uint32_t size = node_at(block)->size;
     struct tree_path path;
     if (previous_free || size < SMALLEST_BLOCK || size >= region->tail - block ||
-        (size & FLAGS) != 0 || !tree_find(region, block + size, &path) ||
-        tree_last(&path)->node != block) {
+        (size & FLAGS) != 0 || !node_is_sound(region, block)) {
         return header_fault(survey, block);
+    }
+    if (!tree_find(region, block + size, &path) || tree_last(&path)->node != block) {
+        return link_fault(survey, &path, block);
     }
     uint32_t broken = pattern_broken(block + (uint32_t)sizeof(struct wm_heap_node), block + size);
     if (broken != 0) {
@@ -155,7 +196,7 @@ static bool check_free(struct survey *survey, uint32_t block, bool previous_free
     }
     survey->free_blocks++;
     survey->free_bytes += size;
-    return check_links(survey, tree_last(&path));
+    return check_links(survey, block);
 }
 
 /* Blocks from the region's start; stops at the first fault. Sets *block to the last one
@@ -204,8 +245,13 @@ bool region_check(struct wm_heap_region *region, struct wm_heap_fault *fault) {
         return false;
     }
     if (survey.tree_links != survey.free_blocks) {
-        return survey_fault(&survey, WM_HEAP_FAULT_SMASHED_FREE_BLOCK, WM_HEAP_CHECK_LINK, 0, 0,
-                            survey.free_blocks, survey.tree_links);
+        return survey_fault(&survey, WM_HEAP_FAULT_SMASHED_FREE_BLOCK, WM_HEAP_CHECK_LINK,
+                            survey.suspect, survey.suspect, survey.free_blocks, survey.tree_links);
+    }
+    uint32_t largest = link_largest(region, &region->root);
+    if (region->root.largest != largest) {
+        return survey_fault(&survey, WM_HEAP_FAULT_SMASHED_FREE_BLOCK, WM_HEAP_CHECK_LARGEST,
+                            region->root.node, region->root.node, largest, region->root.largest);
     }
     uint32_t broken = pattern_broken(region->tail, region->end);
     if (broken != 0) {
