@@ -229,14 +229,28 @@ static void run_expect(struct replay *replay, const struct trace_event *event) {
 /* The program may use a null pointer: a trap on the chip, and nothing for a sanitizer of ours. */
 #define AS_THE_PROGRAM __attribute__((no_sanitize("undefined")))
 
+/* Where a store may trap it goes upwards byte by byte, so that on every host the same bytes
+ * are stored before the same address traps; memset has an order of its own. Addresses wrap
+ * at 4 GiB, as the chip's do. */
+AS_THE_PROGRAM static void store(uint32_t address, uint32_t length, uint8_t byte) {
+    if (w800_is_memory(address, length) && replay_can_look(address)) {
+        memset(w800_pointer(address), byte, length);
+        return;
+    }
+    for (uint32_t i = 0; i < length; i++) {
+        volatile uint8_t *at = w800_pointer(address + i);
+        *at = byte;
+    }
+}
+
 /* The program's stores. Those through a pointer belong to its block as far as they stay in
  * it; what they hit behind it is somebody else's loss, so the model does not learn of it. */
-AS_THE_PROGRAM static void run_write(struct replay *replay, const struct trace_event *event) {
+static void run_write(struct replay *replay, const struct trace_event *event) {
     uint32_t pointer = replay->pointers[event->slot];
     int64_t offset = (int32_t)event->caps;
     uint32_t address = pointer + event->caps;
     struct model_block block;
-    memset(w800_pointer(address), (int)event->extra, event->size);
+    store(address, event->size, (uint8_t)event->extra);
     if (replay->full && model_find(replay->model, pointer, &block) && block.live && offset >= 0 &&
         offset < block.requested) {
         uint32_t room = block.requested - (uint32_t)offset;
@@ -245,18 +259,18 @@ AS_THE_PROGRAM static void run_write(struct replay *replay, const struct trace_e
     }
 }
 
-AS_THE_PROGRAM static void run_writeaddr(struct replay *replay, const struct trace_event *event) {
-    memset(w800_pointer(event->caps), (int)event->extra, event->size);
+static void run_writeaddr(struct replay *replay, const struct trace_event *event) {
+    store(event->caps, event->size, (uint8_t)event->extra);
     if (replay->full) {
         model_store(replay->model, event->caps, event->size, (uint8_t)event->extra);
     }
 }
 
 AS_THE_PROGRAM static void run_readaddr(struct replay *replay, const struct trace_event *event) {
-    const volatile uint8_t *bytes = w800_pointer(event->caps);
     (void)replay;
     for (uint32_t i = 0; i < event->size; i++) {
-        (void)bytes[i];
+        const volatile uint8_t *at = w800_pointer(event->caps + i);
+        (void)*at;
     }
 }
 
