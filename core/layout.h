@@ -207,7 +207,8 @@ static inline uint32_t header_line(const struct wm_heap_header *header) {
 
 /* Is this the intact header of a live block? `address` may be any number. Accepts
  * neither the end marker nor anything at or behind the tail; a size that it accepts
- * ends at or before the tail. */
+ * ends at or before the tail, and its slack leaves at least one byte of payload: a seal can
+ * be forged, bounds cannot. */
 static inline bool header_is_live(const struct wm_heap_region *region, uint32_t address) {
     uint32_t start = region->start;
     uint32_t tail = region->tail;
@@ -216,7 +217,8 @@ static inline bool header_is_live(const struct wm_heap_region *region, uint32_t 
     }
     const struct wm_heap_header *header = header_at(address);
     return (header->size_flags & ALLOCATED) != 0 && header->seal == header_seal(address, header) &&
-           header_size(header) - 1u < tail - address;
+           header_size(header) <= tail - address &&
+           header_size(header) > HEADER_BYTES + header_slack(header);
 }
 
 /* Sets or clears PREVIOUS_FREE of an intact header. */
@@ -239,13 +241,14 @@ static inline uint32_t node_seal(uint32_t address, uint32_t size) {
 }
 
 /* Does a free block of exactly the size it says stand at this address? `address` may be any
- * number. */
+ * number. A size that it accepts holds a node and ends before the tail. */
 static inline bool node_is_sound(const struct wm_heap_region *region, uint32_t address) {
     if (!node_in_region(region, address)) {
         return false;
     }
     const struct wm_heap_node *node = node_at(address);
-    return node->seal == node_seal(address, node->size);
+    return node->seal == node_seal(address, node->size) && node->size >= SMALLEST_BLOCK &&
+           node->size < region->tail - address;
 }
 
 #endif

@@ -61,10 +61,10 @@ static inline void tree_update(const struct tree_path *path, uint32_t depth) {
 }
 
 /* May this node stand below the one at `above` (0: at the root)? Addresses rise on the way
- * down, so smashed links make no circle. */
+ * down, so smashed links make no circle and no two nodes of a path overlap. */
 static inline bool tree_descends(const struct wm_heap_region *region, uint32_t above,
                                  uint32_t node) {
-    return node > above && node_is_sound(region, node);
+    return node >= above + SMALLEST_BLOCK && node_is_sound(region, node);
 }
 
 /* Finds the first block in address order of at least `want` bytes. Requires that the
@@ -259,6 +259,9 @@ static inline bool tree_join(struct wm_heap_region *region, struct tree_path *pa
     uint32_t address = tree_last(path)->node;
     if (depth == path->depth) { /* below it: its range holds the new end already */
         uint32_t bit = path->bit;
+        if (bit < 8u) { /* its range holds no other end */
+            return false;
+        }
         path->link[path->depth++] = link;
         path->bit = bit >> 1;
         if (!tree_remove(region, path)) {
