@@ -249,9 +249,13 @@ static void print_mismatch(const struct arguments *arguments, const char *file,
     const struct replay_mismatch *first = &result->first;
     bool address = strcmp(first->what, "address") == 0;
     print_where(file, trace, first->event);
-    printf(address ? "  %s: expected 0x%08" PRIx32 " (%s), got 0x%08" PRIx32 "\n"
-                   : "  %s: expected %" PRIu32 " (%s), got %" PRIu32 "\n",
-           first->what, first->expected, first->judge, first->got);
+    if (strcmp(first->what, "fault") == 0) {
+        printf("  the event before it reported no such fault\n");
+    } else {
+        printf(address ? "  %s: expected 0x%08" PRIx32 " (%s), got 0x%08" PRIx32 "\n"
+                       : "  %s: expected %" PRIu32 " (%s), got %" PRIu32 "\n",
+               first->what, first->expected, first->judge, first->got);
+    }
     if (result->picture != NULL) {
         fputs(result->picture, stdout);
     }
