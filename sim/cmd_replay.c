@@ -244,8 +244,25 @@ static void print_where(const char *file, const struct trace *trace, size_t even
     }
 }
 
-static void print_mismatch(const struct arguments *arguments, const char *file,
-                           const struct trace *trace, const struct replay_result *result) {
+/* The command that shows this event again, for a shell. */
+static void print_again(const struct arguments *arguments, const char *file, size_t event) {
+    printf("  again: wmheap replay");
+    for (size_t i = 0; i < arguments->setting_count; i++) {
+        printf(" --set=%s", arguments->settings[i]);
+    }
+    uint32_t psram = arguments->options.psram_bytes;
+    if (psram == 0) {
+        printf(" --psram=none");
+    } else if (psram != REPLAY_PSRAM_AS_TRACED) {
+        printf(" --psram=%" PRIu32 "M", psram >> 20);
+    }
+    printf(" --stop-at %zu ", event);
+    shell_word_print(file);
+    putchar('\n');
+}
+
+static void print_mismatch(const char *file, const struct trace *trace,
+                           const struct replay_result *result) {
     const struct replay_mismatch *first = &result->first;
     bool address = strcmp(first->what, "address") == 0;
     print_where(file, trace, first->event);
@@ -259,17 +276,6 @@ static void print_mismatch(const struct arguments *arguments, const char *file,
     if (result->picture != NULL) {
         fputs(result->picture, stdout);
     }
-    printf("  again: wmheap replay");
-    for (size_t i = 0; i < arguments->setting_count; i++) {
-        printf(" --set=%s", arguments->settings[i]);
-    }
-    uint32_t psram = arguments->options.psram_bytes;
-    if (psram == 0) {
-        printf(" --psram=none");
-    } else if (psram != REPLAY_PSRAM_AS_TRACED) {
-        printf(" --psram=%" PRIu32 "M", psram >> 20);
-    }
-    printf(" --stop-at %zu %s\n", first->event, file);
 }
 
 static void print_fault(const char *file, const struct trace *trace,
@@ -289,9 +295,9 @@ static void print_fault(const char *file, const struct trace *trace,
 
 #define FAULTS_SHOWN 10u
 
-static void print_text(const struct arguments *arguments, const char *file,
+static void print_text(const struct arguments *arguments, const char *file, const char *shown,
                        const struct trace *trace, const struct replay_result *result) {
-    printf("%s: %zu events, %zu mismatches, %zu faults, free %" PRIu32 ", minimum %" PRIu32, file,
+    printf("%s: %zu events, %zu mismatches, %zu faults, free %" PRIu32 ", minimum %" PRIu32, shown,
            result->events, result->mismatches, result->fault_count, result->free_bytes,
            result->min_free_bytes);
     if (result->moved != 0) {
@@ -300,10 +306,11 @@ static void print_text(const struct arguments *arguments, const char *file,
     }
     putchar('\n');
     if (result->mismatches != 0) {
-        print_mismatch(arguments, file, trace, result);
+        print_mismatch(shown, trace, result);
+        print_again(arguments, file, result->first.event);
     }
     for (size_t i = 0; i < result->fault_count && i < FAULTS_SHOWN; i++) {
-        print_fault(file, trace, &result->faults[i]);
+        print_fault(shown, trace, &result->faults[i]);
     }
     if (result->fault_count > FAULTS_SHOWN) {
         printf("  and %zu faults more; --json lists all\n", result->fault_count - FAULTS_SHOWN);
@@ -314,8 +321,7 @@ static void print_text(const struct arguments *arguments, const char *file,
     }
 }
 
-static int run_file(const struct arguments *arguments, const char *file) {
-    const char *shown = strcmp(file, "-") == 0 ? "<stdin>" : file;
+static int run_file(const struct arguments *arguments, const char *file, const char *shown) {
     struct trace trace;
     struct trace_error error;
     progress_begin(shown); /* reading a long trace is part of the wait */
@@ -348,7 +354,7 @@ static int run_file(const struct arguments *arguments, const char *file) {
     } else if (arguments->json) {
         print_json(file, &result, kept);
     } else {
-        print_text(arguments, shown, &trace, &result);
+        print_text(arguments, file, shown, &trace, &result);
     }
     free(kept);
     replay_result_free(&result);
@@ -367,7 +373,10 @@ int command_replay(int argc, char **argv) {
     argp_parse(&parser, argc, argv, 0, NULL, &arguments);
     int status = STATUS_OK;
     for (size_t i = 0; i < arguments.file_count; i++) {
-        int one = run_file(&arguments, arguments.files[i]);
+        const char *file = arguments.files[i];
+        char *shown = strcmp(file, "-") == 0 ? strdup("<stdin>") : name_printable(file);
+        int one = run_file(&arguments, file, shown != NULL ? shown : "?");
+        free(shown);
         status = one > status ? one : status;
     }
     return output_finish() ? status : STATUS_UNUSABLE;

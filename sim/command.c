@@ -3,9 +3,47 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+
+static bool is_control(char byte) { return (unsigned char)byte < 0x20 || byte == 0x7f; }
+
+char *name_printable(const char *name) {
+    char *text = malloc(4 * strlen(name) + 1);
+    char *end = text;
+    if (text == NULL) {
+        return NULL;
+    }
+    for (; *name != '\0'; name++) {
+        if (is_control(*name)) {
+            end += sprintf(end, "\\x%02x", (unsigned char)*name);
+        } else {
+            *end++ = *name;
+        }
+    }
+    *end = '\0';
+    return text;
+}
+
+void shell_word_print(const char *word) {
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                "_./+-=,:@%";
+    if (*word != '\0' && word[strspn(word, plain)] == '\0') {
+        fputs(word, stdout);
+        return;
+    }
+    fputs("$'", stdout);
+    for (; *word != '\0'; word++) {
+        if (is_control(*word)) {
+            printf("\\%03o", (unsigned)*word); /* three digits, whatever follows */
+        } else {
+            printf(*word == '\'' || *word == '\\' ? "\\%c" : "%c", *word);
+        }
+    }
+    fputs("'", stdout);
+}
 
 /* One progress line per process, as there is one terminal. */
 static struct {

@@ -15,6 +15,13 @@
 
 int command_replay(int argc, char **argv);
 
+/* A file's name fit for a terminal and for one line: control bytes as \xNN. The caller frees
+ * it; NULL if memory is short. */
+char *name_printable(const char *name);
+
+/* Prints a word to standard output so that bash reads it as this one word. */
+void shell_word_print(const char *word);
+
 /* Progress on standard error: shown if that is a terminal and the work has taken more
  * than a second; wiped before anything else is written. */
 void progress_begin(const char *name);
