@@ -69,9 +69,8 @@ static bool aligned_from_tree(struct wm_heap_region *region, uint32_t want, uint
         return false;
     }
     *hole = tree_last(&path)->node;
-    uint32_t end = *hole + node_at(*hole)->size;
-    if (!header_is_live(region, end) || (header_at(end)->size_flags & PREVIOUS_FREE) == 0 ||
-        pattern_broken(*hole + (uint32_t)sizeof(struct wm_heap_node), end) != 0) {
+    uint32_t end = hole_end(region, *hole);
+    if (end == 0 || pattern_broken(*hole + (uint32_t)sizeof(struct wm_heap_node), end) != 0) {
         return false;
     }
     *cut = aligned_cut(*hole, end, want, alignment);

@@ -24,14 +24,12 @@ static uint32_t hole_take(struct wm_heap_region *region, uint32_t want, uint32_t
     if (!tree_first_fit(region, want, &path)) {
         return 0;
     }
-    /* the hole's size is believed if the header behind says so */
     uint32_t block = tree_last(&path)->node;
-    uint32_t size = node_at(block)->size;
-    uint32_t behind = block + size;
-    if (!header_is_live(region, behind) || (header_at(behind)->size_flags & PREVIOUS_FREE) == 0 ||
-        pattern_broken(block + (uint32_t)sizeof(struct wm_heap_node), behind) != 0) {
+    uint32_t behind = hole_end(region, block);
+    if (behind == 0 || pattern_broken(block + (uint32_t)sizeof(struct wm_heap_node), behind) != 0) {
         return 0;
     }
+    uint32_t size = behind - block;
     if (size - want > SPLIT_OVER) {
         *taken = want;
         tree_move(&path, block + want, size - want);
@@ -150,20 +148,12 @@ bool block_release(struct wm_heap_region *region, uint32_t block, uint32_t size,
         }
         header_toggle_previous_free(behind);
     } else {
-        uint32_t end = next + behind->size_flags;
-        if (!node_is_sound(region, next) || !header_is_live(region, end) ||
-            (header_at(end)->size_flags & PREVIOUS_FREE) == 0) {
+        uint32_t end = hole_end(region, next);
+        if (end == 0 ||
+            !(previous_free ? tree_join(region, &path, next, end)
+                            : tree_find(region, end, &path) && tree_last(&path)->node == next &&
+                                  tree_lower(&path, block, end - block))) {
             return false;
-        }
-        if (previous_free) {
-            if (!tree_join(region, &path, next, end)) {
-                return false;
-            }
-        } else {
-            if (!tree_find(region, end, &path) || tree_last(&path)->node != next) {
-                return false;
-            }
-            tree_move(&path, block, end - block);
         }
         header_erase(next);
         pattern_fill(next, next + node_bytes);
@@ -253,10 +243,8 @@ static bool block_grow(struct wm_heap_region *region, uint32_t block, uint32_t o
         return true;
     }
     struct tree_path path;
-    uint32_t end = next + node_at(next)->size;
-    if (!node_is_sound(region, next) || !header_is_live(region, end) ||
-        (header_at(end)->size_flags & PREVIOUS_FREE) == 0 || !tree_find(region, end, &path) ||
-        tree_last(&path)->node != next ||
+    uint32_t end = hole_end(region, next);
+    if (end == 0 || !tree_find(region, end, &path) || tree_last(&path)->node != next ||
         pattern_broken(next + (uint32_t)sizeof(struct wm_heap_node), end) != 0) {
         return false;
     }

@@ -251,4 +251,15 @@ static inline bool node_is_sound(const struct wm_heap_region *region, uint32_t a
            node->size < region->tail - address;
 }
 
+/* Where the free block at `address` ends: both its node and the header behind must say so. 0
+ * if there is none. */
+static inline uint32_t hole_end(const struct wm_heap_region *region, uint32_t address) {
+    if (!node_is_sound(region, address)) {
+        return 0;
+    }
+    uint32_t end = address + node_at(address)->size;
+    return header_is_live(region, end) && (header_at(end)->size_flags & PREVIOUS_FREE) != 0 ? end
+                                                                                            : 0;
+}
+
 #endif

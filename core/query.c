@@ -120,9 +120,7 @@ bool block_is_sound(const struct wm_heap_region *region, uint32_t address) {
     if ((header->size_flags & ALLOCATED) != 0) {
         return header_is_live(region, address);
     }
-    uint32_t behind = address + header->size_flags;
-    return node_is_sound(region, address) && header_is_live(region, behind) &&
-           (header_at(behind)->size_flags & PREVIOUS_FREE) != 0 && behind > address;
+    return hole_end(region, address) != 0;
 }
 
 /* The walk, under the lock. */

@@ -211,6 +211,15 @@ static inline void tree_move(const struct tree_path *path, uint32_t address, uin
     tree_update(path, path->depth);
 }
 
+/* The same to a lower address; false if a node above it on the path stands in the way. */
+static inline bool tree_lower(const struct tree_path *path, uint32_t address, uint32_t size) {
+    if (path->depth > 1u && address < path->link[path->depth - 2u]->node + SMALLEST_BLOCK) {
+        return false;
+    }
+    tree_move(path, address, size);
+    return true;
+}
+
 /* Lets the path's last node, which ends at `end`, reach up to `new_end`; no other free
  * block lies between the two. */
 static inline bool tree_extend(struct wm_heap_region *region, struct tree_path *path, uint32_t end,
