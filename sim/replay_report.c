@@ -155,10 +155,14 @@ void replay_fault_add(struct replay *replay, const struct w800_event *event) {
     case W800_EVENT_STRAY_ACCESS:
     case W800_EVENT_EXEC_DENIED:
     case W800_EVENT_BUS_CONFLICT:
-        snprintf(found.reason, sizeof found.reason,
-                 "%s at 0x%08" PRIx32 ", nearest block 0x%08" PRIx32 " of %" PRIu32 " bytes",
-                 event->write ? "write" : "read", event->address, event->near_block,
-                 event->near_size);
+        snprintf(found.reason, sizeof found.reason, "%s at 0x%08" PRIx32,
+                 event->write ? "write" : "read", event->address);
+        if (event->near_size != 0) { /* nothing lies before SRAM's heap */
+            size_t used = strlen(found.reason);
+            snprintf(found.reason + used, sizeof found.reason - used,
+                     ", nearest block 0x%08" PRIx32 " of %" PRIu32 " bytes", event->near_block,
+                     event->near_size);
+        }
         site_name(replay, event->near_block, found.site, sizeof found.site);
         result->stopped = true; /* the chip has crashed */
         break;
