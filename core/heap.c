@@ -170,7 +170,7 @@ bool block_release(struct wm_heap_region *region, uint32_t block, uint32_t size,
 static bool pointer_accept(uint32_t pointer, struct wm_heap_region **region,
                            struct wm_heap_fault *fault) {
     uint32_t block = pointer - HEADER_BYTES;
-    struct wm_heap_region *found = region_at(block);
+    struct wm_heap_region *found = region_at(pointer);
     *region = found;
     if (found != NULL && found->caps == 0) {
         wm_heap_state.counters.refused++;

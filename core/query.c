@@ -181,14 +181,16 @@ size_t wm_heap_get_usable_size(const void *ptr) {
     size_t bytes = 0;
     uint32_t key = wm_heap_port_lock();
     bool found = block_of(ptr, &block) != NULL;
+    const struct wm_heap_region *region = region_at(address_of(ptr));
+    bool closed = region != NULL && region->caps == 0; /* it has been reported */
     if (found) {
         bytes = header_usable(header_at(block));
-    } else {
+    } else if (!closed) {
         fault_from_pointer(address_of(ptr), &fault);
         fault_record(&fault);
     }
     wm_heap_port_unlock(key);
-    if (!found) {
+    if (!found && !closed) {
         fault_report(&fault);
     }
     return bytes;
