@@ -26,7 +26,7 @@ static uint32_t hole_take(struct wm_heap_region *region, uint32_t want, uint32_t
     }
     uint32_t block = tree_last(&path)->node;
     uint32_t behind = hole_end(region, block);
-    if (behind == 0 || pattern_broken(block + (uint32_t)sizeof(struct wm_heap_node), behind) != 0) {
+    if (behind == 0 || hole_pattern_broken(block, block + want, behind) != 0) {
         return 0;
     }
     uint32_t size = behind - block;
@@ -244,13 +244,15 @@ static bool block_grow(struct wm_heap_region *region, uint32_t block, uint32_t o
     }
     struct tree_path path;
     uint32_t end = hole_end(region, next);
-    if (end == 0 || !tree_find(region, end, &path) || tree_last(&path)->node != next ||
-        pattern_broken(next + (uint32_t)sizeof(struct wm_heap_node), end) != 0) {
+    if (end == 0 || !tree_find(region, end, &path) || tree_last(&path)->node != next) {
         return false;
     }
     uint32_t room = end - block;
     if (room < want) {
         return true;
+    }
+    if (hole_pattern_broken(next, block + want, end) != 0) {
+        return false;
     }
     if (room - want > SPLIT_OVER) {
         tree_move(&path, block + want, room - want);

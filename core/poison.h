@@ -62,6 +62,13 @@ static inline uint32_t pattern_broken(uint32_t from, uint32_t end) {
     return 0;
 }
 
+/* The same for a hole that is about to be taken up to `cut`, or whole: what stays free, its new
+ * node excepted, is looked at when it is handed out in its turn. */
+static inline uint32_t hole_pattern_broken(uint32_t hole, uint32_t cut, uint32_t end) {
+    uint32_t node_bytes = (uint32_t)sizeof(struct wm_heap_node);
+    return pattern_broken(hole + node_bytes, end - cut > SPLIT_OVER ? cut + node_bytes : end);
+}
+
 static inline void pattern_fill(uint32_t from, uint32_t end) {
 #if HAS_COMPREHENSIVE
     __builtin_memset(bytes_at(from), FREE_PATTERN & 0xffu, end - from);

@@ -62,7 +62,8 @@ int wm_heap_append_to_heap(const char *name) WM_HEAP_LINK("wm_heap_append_to_hea
 /* Allocates `size` bytes, 8-aligned, uninitialised, first fit in address order in
  * the first region that has all of `caps`. NULL if and only if size is 0 or over
  * 2^31 - 1, no region serves `caps`, none of them has a hole large enough, or the
- * regions concerned are closed by a fault. Cost: O(log region size) worst case. */
+ * regions concerned are closed by a fault. Cost: O(log region size) worst case; with
+ * comprehensive poisoning also O(bytes of the block). */
 void *wm_heap_caps_alloc(size_t size, wm_heap_cap_type_t caps) WM_HEAP_LINK("wm_heap_caps_alloc");
 
 /* Resizes by allocating `new_size` bytes with `caps`, copying the smaller of old
@@ -86,7 +87,8 @@ void *wm_heap_caps_realloc_tracing(void *old_mem, size_t new_size, wm_heap_cap_t
  * a live block's, or a block whose surroundings are smashed, is a fault and nothing
  * is freed. A pointer whose block was freed and handed out again at the same
  * address is that block's pointer: this cannot be told from a good free.
- * Cost: O(log region size) worst case. */
+ * Cost: O(log region size) worst case; with comprehensive poisoning also O(bytes of the
+ * block); O(blocks of the region) to find out what to report. */
 void wm_heap_caps_free(void *ptr) WM_HEAP_LINK("wm_heap_caps_free");
 
 /* Free bytes of all regions, whole blocks with their headers. Cost: O(1). */
