@@ -116,9 +116,15 @@ static error_t parse_option(int key, char *value, struct argp_state *state) {
         }
         return 0;
     case OPTION_SET:
-        if (!trace_config_set(&scratch, value) ||
-            arguments->setting_count == sizeof arguments->settings / sizeof(char *)) {
-            argp_error(state, "--set %s: no such key or value", value);
+        if (!trace_config_set(&scratch, value)) {
+            argp_error(state,
+                       "--set=%s: tracing=y|n, poisoning=none|light|comprehensive or "
+                       "realloc=move|inplace is needed",
+                       value);
+        }
+        if (arguments->setting_count == sizeof arguments->settings / sizeof(char *)) {
+            argp_error(state, "--set=%s: no more than %zu settings can be given", value,
+                       arguments->setting_count);
         }
         arguments->settings[arguments->setting_count++] = value;
         return 0;
