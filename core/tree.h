@@ -113,6 +113,11 @@ static inline bool tree_find(struct wm_heap_region *region, uint32_t end, struct
     }
 }
 
+/* Do these ends lie in the same range, that which `bit` parts? */
+static inline bool tree_same_range(uint32_t a, uint32_t b, uint32_t bit) {
+    return (a ^ b) >> 1 < bit;
+}
+
 /* Puts a block into the tree: down its key's path, and where it meets a block with a
  * higher address it takes that one's place and that one goes on downwards. */
 static inline bool tree_insert(struct wm_heap_region *region, uint32_t address, uint32_t size) {
@@ -129,8 +134,7 @@ static inline bool tree_insert(struct wm_heap_region *region, uint32_t address, 
         if (address < other) {
             struct wm_heap_node *lower = node_at(address);
             uint32_t other_size = node->size;
-            /* the same range: the ends agree above the bit that parts it */
-            if (((other + other_size) ^ (address + size)) >= 2u * bit) {
+            if (!tree_same_range(other + other_size, address + size, bit)) {
                 return false;
             }
             lower->size = size;
@@ -226,7 +230,7 @@ static inline bool tree_extend(struct wm_heap_region *region, struct tree_path *
                                uint32_t new_end) {
     uint32_t address = tree_last(path)->node;
     uint32_t size = new_end - address;
-    if ((end ^ new_end) < 2u * path->bit) { /* the same range */
+    if (tree_same_range(end, new_end, path->bit)) {
         tree_move(path, address, size);
         return true;
     }
