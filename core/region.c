@@ -66,12 +66,8 @@ static bool region_open(struct wm_heap_region *region, const struct wm_heap_regi
     region->tail = start;
     region->end = end;
     region->top_bit = highest_bit(start ^ end);
-    region->level.free_bytes = end - start;
+    account_give(region, end - start);
     region->level.min_free_bytes = end - start;
-    wm_heap_state.total.free_bytes += end - start;
-    if ((region->table_caps & WM_HEAP_CAP_DEFAULT) != 0) {
-        wm_heap_state.internal.free_bytes += end - start;
-    }
     pattern_fill(start, end);
     struct wm_heap_header *marker = header_at(end);
     *marker = (struct wm_heap_header){
