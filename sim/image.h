@@ -21,13 +21,13 @@ enum image_state {
 };
 
 struct image_block {
-    uint32_t address; /* of the header; 0 if the header size is not known */
-    uint32_t pointer; /* the user's; 0 for FREE and UNKNOWN */
-    uint32_t size;    /* whole block, bytes */
+    uint32_t address;   /* of the header; 0 if the header size is not known */
+    uint32_t pointer;   /* the user's; 0 for FREE and UNKNOWN */
+    uint32_t size;      /* whole block, bytes */
     uint32_t requested; /* 0 if not known */
-    uint32_t caps;    /* 0 if not known */
-    uint32_t order;   /* 0 the newest; UINT32_MAX if not known */
-    uint32_t site;    /* index into the image's sites; 0 is "" */
+    uint32_t caps;      /* 0 if not known */
+    uint32_t order;     /* 0 the newest; UINT32_MAX if not known */
+    uint32_t site;      /* index into the image's sites; 0 is "" */
     uint32_t line;
     uint8_t region; /* index */
     uint8_t state;  /* enum image_state */
@@ -51,8 +51,8 @@ struct image_region {
 struct image {
     bool tracing_known, poisoning_known;
     bool tracing;
-    uint8_t poisoning;    /* enum trace_poisoning */
-    uint32_t header_size; /* 0 if not known */
+    uint8_t poisoning;                              /* enum trace_poisoning */
+    uint32_t header_size;                           /* 0 if not known */
     struct image_region regions[IMAGE_REGIONS_MAX]; /* SRAM, DRAM, PSRAM */
     struct image_block *blocks;                     /* in address order */
     size_t block_count;
@@ -72,14 +72,17 @@ void image_free(struct image *image);
 /* Forgets blocks and sums, keeps regions, options and sites. */
 void image_clear_blocks(struct image *image);
 
-/* Index of a file name, added if it is new. UINT32_MAX: out of memory. */
+/* Index of a file name, added if it is new; 0 once there are 65,536 of them. UINT32_MAX: out
+ * of memory. */
 uint32_t image_site(struct image *image, const char *file, size_t length);
 
-/* Appends a block (any order; image_finish sorts). The region follows from the address. */
+/* Appends a block (any order; image_finish sorts). The region follows from the address; a
+ * block outside the chip's memory is left out. */
 bool image_add(struct image *image, const struct image_block *block);
 
 /* Sorts the blocks, and where region bounds and header size are known fills the holes
- * between live blocks with FREE ones and computes each region's sums. */
+ * between live blocks with FREE ones and computes each region's sums; free_bytes too, unless
+ * has_free says that it is the report's. */
 bool image_finish(struct image *image);
 
 /* The block that holds `address`, or the nearest one below it; NULL if there is none. */

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The list of findings. A finding's evidence grows line by line while a rule looks further,
+ * so it is text that is appended to; the order of the list is fixed at the end, by the order
+ * of the verdicts.
+ */
+#include "finding.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *verdict_name(enum verdict verdict) {
+    static const char *const names[VERDICT_COUNT] = {
+#define VERDICT_NAME(name, text) [VERDICT_##name] = (text),
+        VERDICTS(VERDICT_NAME)
+#undef VERDICT_NAME
+    };
+    return (unsigned)verdict < VERDICT_COUNT ? names[verdict] : "unknown";
+}
+
+struct finding *findings_add(struct findings *findings, enum verdict verdict, bool certain) {
+    struct finding *list = realloc(findings->list, (findings->count + 1) * sizeof(*list));
+    if (list == NULL) {
+        return NULL;
+    }
+    findings->list = list;
+    struct finding *finding = &list[findings->count++];
+    memset(finding, 0, sizeof(*finding));
+    finding->verdict = verdict;
+    finding->certain = certain;
+    return finding;
+}
+
+bool finding_evidence(struct finding *finding, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    char *added = NULL;
+    const int added_length = vasprintf(&added, format, arguments);
+    va_end(arguments);
+    if (added_length < 0) {
+        return false;
+    }
+    const size_t old_length = finding->evidence != NULL ? strlen(finding->evidence) : 0;
+    char *evidence = realloc(finding->evidence, old_length + (size_t)added_length + 1);
+    if (evidence != NULL) {
+        memcpy(evidence + old_length, added, (size_t)added_length + 1);
+        finding->evidence = evidence;
+    }
+    free(added);
+    return evidence != NULL;
+}
+
+static bool is_worse(const struct finding *one, const struct finding *other) {
+    return one->verdict != other->verdict ? one->verdict < other->verdict
+                                          : one->certain && !other->certain;
+}
+
+/* By insertion: stable, and there are few of them. */
+void findings_sort(struct findings *findings) {
+    for (size_t i = 1; i < findings->count; ++i) {
+        const struct finding moved = findings->list[i];
+        size_t to = i;
+        for (; to > 0 && is_worse(&moved, &findings->list[to - 1]); --to) {
+            findings->list[to] = findings->list[to - 1];
+        }
+        findings->list[to] = moved;
+    }
+}
+
+void findings_free(struct findings *findings) {
+    for (size_t i = 0; i < findings->count; ++i) {
+        free(findings->list[i].evidence);
+    }
+    free(findings->list);
+    *findings = (struct findings){0};
+}
