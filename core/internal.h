@@ -27,17 +27,17 @@ void fault_record(const struct wm_heap_fault *fault) WM_HEAP_LINK("wm_heap_fault
 /* Tells the port, after the SDK's console text for a corrupted block. Outside the lock. */
 void fault_report(const struct wm_heap_fault *fault) WM_HEAP_LINK("wm_heap_fault_report");
 
+/* print.c: the SDK's text about a block found corrupted: list, the block's line, statistics.
+ * For a block elsewhere the list leaves PSRAM out, since DMA may own it. */
+void print_corrupted_block(uint32_t pointer) WM_HEAP_LINK("wm_heap_print_corrupted_block");
+
 /* Checks one region; the lock is held. */
 bool region_check(struct wm_heap_region *region, struct wm_heap_fault *fault)
     WM_HEAP_LINK("wm_heap_region_check");
 
-/* query.c: describes the block at `address`, which the walk has accepted. */
-void block_describe(uint32_t address, struct wm_heap_block *block)
-    WM_HEAP_LINK("wm_heap_block_describe");
-
-/* Is there a block at `address`, sound enough to walk over? */
-bool block_is_sound(const struct wm_heap_region *region, uint32_t address)
-    WM_HEAP_LINK("wm_heap_block_is_sound");
+/* query.c: calls `visit` for each block as wm_heap_walk does; the lock is held. */
+bool region_walk(const struct wm_heap_region *region, wm_heap_visit_fn *visit, void *context)
+    WM_HEAP_LINK("wm_heap_region_walk");
 
 /* heap.c: gives a block's memory back. False: a smashed neighbour or node. */
 bool block_release(struct wm_heap_region *region, uint32_t block, uint32_t size, bool previous_free)

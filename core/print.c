@@ -100,36 +100,35 @@ void wm_heap_print_stats(void) {
 #if HAS_TRACING
 /* The list, newest first, without a list in memory: each pass over the regions collects the
  * newest blocks older than the last one printed. The lock is held for a pass, not for the
- * printing: a console line takes milliseconds. */
-#define PASS_BLOCKS 32u
+ * printing: a console line takes milliseconds. Blocks that come meanwhile may be missing. */
+#define PASS_BLOCKS 16u /* the pass lies on the caller's stack */
 
 struct pass {
     uint32_t count;
     uint32_t newest;  /* sequence number against which ages count */
     uint32_t printed; /* age up to which all is printed, 0 before the first */
     uint32_t hidden;  /* block that is left out, 0 for none */
+    uint32_t closed;  /* capabilities of regions that are left out */
     struct wm_heap_block blocks[PASS_BLOCKS];
 };
 
-static bool pass_visit(struct pass *pass, uint32_t address) {
-    struct wm_heap_block block;
-    block_describe(address, &block);
-    uint32_t age = pass->newest - block.sequence + 1u;
-    if (!block.live || address == pass->hidden || age <= pass->printed) {
-        return false;
+static bool pass_visit(void *context, const struct wm_heap_block *block) {
+    struct pass *pass = context;
+    uint32_t age = pass->newest - block->sequence + 1u;
+    if (!block->live || block->address == pass->hidden || age <= pass->printed) {
+        return true;
     }
     uint32_t at = pass->count;
     while (at > 0 && pass->newest - pass->blocks[at - 1u].sequence + 1u > age) {
         at--;
     }
-    if (at == PASS_BLOCKS) {
-        return false;
+    if (at < PASS_BLOCKS) {
+        uint32_t last = pass->count < PASS_BLOCKS ? pass->count++ : PASS_BLOCKS - 1u;
+        for (; last > at; last--) {
+            pass->blocks[last] = pass->blocks[last - 1u];
+        }
+        pass->blocks[at] = *block;
     }
-    uint32_t last = pass->count < PASS_BLOCKS ? pass->count++ : PASS_BLOCKS - 1u;
-    for (; last > at; last--) {
-        pass->blocks[last] = pass->blocks[last - 1u];
-    }
-    pass->blocks[at] = block;
     return true;
 }
 
@@ -138,13 +137,8 @@ static void pass_collect(struct pass *pass) {
     uint32_t key = wm_heap_port_lock();
     for (uint32_t i = 0; i < WM_HEAP_REGIONS_MAX; i++) {
         const struct wm_heap_region *region = &wm_heap_state.regions[i];
-        uint32_t size;
-        for (uint32_t at = region->start; at < region->tail; at += size) {
-            if (!block_is_sound(region, at)) {
-                break;
-            }
-            size = header_size(header_at(at));
-            pass_visit(pass, at);
+        if ((region->table_caps & pass->closed) == 0) {
+            region_walk(region, pass_visit, pass);
         }
     }
     wm_heap_port_unlock(key);
@@ -157,8 +151,9 @@ static void print_site(struct printer *printer, uint32_t site, uint32_t line) {
     print_number(printer, line, 10u, 0);
 }
 
-static void print_list(struct printer *printer, uint32_t hidden) {
-    struct pass pass = {.newest = wm_heap_state.counters.allocs, .hidden = hidden};
+static void print_list(struct printer *printer, uint32_t hidden, uint32_t closed) {
+    struct pass pass = {
+        .newest = wm_heap_state.counters.allocs, .hidden = hidden, .closed = closed};
     uint32_t index = 0;
     uint32_t bytes = 0;
     for (pass_collect(&pass); pass.count != 0; pass_collect(&pass)) {
@@ -206,14 +201,26 @@ static void print_corruption(struct printer *printer, uint32_t pointer) {
     print_text(printer, "\r\n");
 }
 
-void wm_heap_print_tracing(void *ptr) {
+/* The list without the regions that have one of the capabilities `closed`, then the line
+ * about the block of `pointer` if that is not 0. */
+static void print_report(uint32_t pointer, uint32_t closed) {
     struct printer printer = {.length = 0};
-    uint32_t pointer = address_of(ptr);
 #if HAS_TRACING
-    print_list(&printer, ptr == NULL ? 0 : pointer - HEADER_BYTES);
+    print_list(&printer, pointer == 0 ? 0 : pointer - HEADER_BYTES, closed);
+#else
+    (void)closed;
 #endif
-    if (ptr != NULL) {
+    if (pointer != 0) {
         print_corruption(&printer, pointer);
     }
     print_flush(&printer);
+}
+
+void wm_heap_print_tracing(void *ptr) { print_report(ptr == NULL ? 0 : address_of(ptr), 0); }
+
+void print_corrupted_block(uint32_t pointer) {
+    const struct wm_heap_region *region = region_at(pointer);
+    bool in_psram = region != NULL && (region->table_caps & WM_HEAP_CAP_SPIRAM) != 0;
+    print_report(pointer, in_psram ? 0 : (uint32_t)WM_HEAP_CAP_SPIRAM);
+    wm_heap_print_stats();
 }

@@ -95,7 +95,7 @@ void wm_heap_set_failed_callback(wm_heap_failed_callback_fn *callback, void *con
     wm_heap_port_unlock(key);
 }
 
-void block_describe(uint32_t address, struct wm_heap_block *block) {
+static void block_describe(uint32_t address, struct wm_heap_block *block) {
     const struct wm_heap_header *header = header_at(address);
     if ((header->size_flags & ALLOCATED) == 0) {
         *block = (struct wm_heap_block){.address = address, .size = header->size_flags};
@@ -115,7 +115,7 @@ void block_describe(uint32_t address, struct wm_heap_block *block) {
     };
 }
 
-bool block_is_sound(const struct wm_heap_region *region, uint32_t address) {
+static bool block_is_sound(const struct wm_heap_region *region, uint32_t address) {
     const struct wm_heap_header *header = header_at(address);
     if ((header->size_flags & ALLOCATED) != 0) {
         return header_is_live(region, address);
@@ -124,8 +124,7 @@ bool block_is_sound(const struct wm_heap_region *region, uint32_t address) {
 }
 
 /* The walk, under the lock. */
-static bool region_walk(const struct wm_heap_region *region, wm_heap_visit_fn *visit,
-                        void *context) {
+bool region_walk(const struct wm_heap_region *region, wm_heap_visit_fn *visit, void *context) {
     struct wm_heap_block block;
     for (uint32_t at = region->start; at < region->tail; at += block.size) {
         if (!block_is_sound(region, at)) {

@@ -277,7 +277,11 @@ bool fault_from_call(enum wm_heap_fault_kind kind, uint32_t region, struct wm_he
 
 COLD bool fault_from_region(struct wm_heap_region *region, struct wm_heap_fault *fault) {
     /* stands if the walk finds all in order after all */
-    fault_from_call(WM_HEAP_FAULT_SMASHED_FREE_BLOCK, region_index(region), fault);
+    *fault = (struct wm_heap_fault){
+        .kind = WM_HEAP_FAULT_SMASHED_FREE_BLOCK,
+        .check = WM_HEAP_CHECK_LINK,
+        .region = region_index(region),
+    };
     region_check(region, fault);
     return false;
 }
@@ -331,8 +335,7 @@ void fault_record(const struct wm_heap_fault *fault) {
 
 void fault_report(const struct wm_heap_fault *fault) {
     if (fault->kind == WM_HEAP_FAULT_UNDERFLOW || fault->kind == WM_HEAP_FAULT_OVERFLOW) {
-        wm_heap_print_tracing(bytes_at(fault->block + HEADER_BYTES));
-        wm_heap_print_stats();
+        print_corrupted_block(fault->block + HEADER_BYTES);
     }
     wm_heap_port_fault(fault);
 }

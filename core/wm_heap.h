@@ -103,9 +103,9 @@ size_t wm_heap_get_minimum_ever_free_size(void) WM_HEAP_LINK("wm_heap_get_minimu
 void wm_heap_print_stats(void) WM_HEAP_LINK("wm_heap_print_stats");
 
 /* Prints, through the port, the live blocks, newest first, and their summary (with
- * tracing; nothing otherwise). With `ptr` not NULL the corruption line for that
- * block follows, and the block itself is left out of the list.
- * Cost: O(blocks^2 / 32); takes the lock once per 32 lines. */
+ * tracing; nothing otherwise). With `ptr` not NULL the corruption line for that block
+ * follows, and the list leaves out the block itself.
+ * Cost: O(blocks^2 / 16); takes the lock once per 16 lines. */
 void wm_heap_print_tracing(void *ptr) WM_HEAP_LINK("wm_heap_print_tracing");
 
 /* The core's own sources define the functions themselves; everybody else's calls

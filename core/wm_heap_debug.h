@@ -145,8 +145,8 @@ void wm_heap_set_failed_callback(wm_heap_failed_callback_fn *callback, void *con
 
 /* Events since init; they wrap at 2^32. */
 struct wm_heap_counters {
-    uint32_t allocs;         /* allocations that succeeded, reallocs' included */
-    uint32_t frees;          /* blocks freed, reallocs' included */
+    uint32_t allocs;         /* allocations that succeeded, moving reallocs' included */
+    uint32_t frees;          /* blocks freed, moving reallocs' included */
     uint32_t failed;         /* allocations that returned NULL, size 0 excepted */
     uint32_t largest_failed; /* the largest size among them, 0xffffffff if larger */
     uint32_t faults;         /* reported */

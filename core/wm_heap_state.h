@@ -62,7 +62,7 @@ struct wm_heap_state {
     struct wm_heap_level internal;    /* of the regions that have DEFAULT */
     struct wm_heap_counters counters; /* allocs is also the latest sequence number */
     struct wm_heap_region regions[WM_HEAP_REGIONS_MAX];
-    struct wm_heap_fault first_fault; /* kept for the RAM dump */
+    struct wm_heap_fault first_fault; /* since init; kept for the RAM dump */
     /* last, because their width is the host's */
     wm_heap_failed_callback_fn *failed_callback;
     void *failed_context;

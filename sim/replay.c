@@ -412,6 +412,7 @@ static uint32_t fit_psram(const struct replay_options *options, struct w800_conf
         }
         uint32_t end = W800_PSRAM_START + fitted;
         region->end = region->start < end ? end : region->start;
+        region->deferred |= region->start == region->end; /* it never joins */
     }
     return fitted == REPLAY_PSRAM_AS_TRACED ? 0 : fitted;
 }
@@ -455,7 +456,8 @@ static bool start_machine(struct replay *replay, struct trace_error *error) {
     replay->model = model_create(&model, regions, region_count);
     if (replay->model == NULL) {
         snprintf(error->text, sizeof error->text,
-                 "a region is too small for a block and the end marker, or memory is short");
+                 "a region is too small for a block and the end marker, PSRAM is the only one and "
+                 "not fitted, or memory is short");
         w800_stop();
         return false;
     }

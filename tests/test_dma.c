@@ -250,3 +250,33 @@ Test(dma, the_heap_in_psram_meets_the_conflict_and_lets_the_lock_go) {
         }
     }
 }
+
+static void *sram_block;
+
+/* The first free meets the damage; the others find the region closed. */
+static void free_damaged(void *context) {
+    const struct heap_build *build = w800_config()->build;
+    (void)context;
+    for (uint32_t i = 0; i < 5; i++) {
+        wm_heap_caps_free(sram_block);
+        wm_heap_caps_free(w800_pointer(build->state->regions[0].start + 8u));
+        (void)wm_heap_get_usable_size(sram_block);
+    }
+}
+
+Test(dma, damage_on_chip_is_told_once_and_without_looking_at_psram) {
+    for (size_t b = 0; b < HEAP_BUILDS; b++) {
+        const struct heap_build *build = heap_builds[b];
+        start(build);
+        leave_blocks_in_psram();
+        sram_block = wm_heap_caps_alloc(100, WM_HEAP_CAP_DEFAULT);
+        /* from below: a canary alone, where there is one, makes the core print its list */
+        memset((char *)sram_block - 8, 0xee, 8);
+        cr_assert(w800_dma_start(0, 0x30000000, 1024));
+        seen.count = 0;
+        cr_expect(w800_guard(free_damaged, NULL));
+        cr_expect_eq(seen.count, 1, "%s: %u events", build->name, seen.count);
+        cr_expect_eq(seen.last.kind, W800_EVENT_HEAP_FAULT, "%s", build->name);
+        cr_assert(w800_dma_stop(0));
+    }
+}

@@ -246,7 +246,7 @@ static void print_blocks(const struct heap_build *build, uint32_t count, struct 
 }
 
 static void print_lists(const struct heap_build *build) {
-    static const uint32_t counts[] = {0, 1, 2, 31, 32, 33, 63, 64, 65, 97, LIST_MAX};
+    static const uint32_t counts[] = {0, 1, 2, 15, 16, 17, 31, 32, 33, 63, 64, 65, 97, LIST_MAX};
     struct console *console = console_new();
     struct console *expected = calloc(1, sizeof *expected);
     for (size_t i = 0; i < COUNT(counts); i++) {
@@ -256,7 +256,7 @@ static void print_lists(const struct heap_build *build) {
     free(console);
 }
 
-/* The core collects 32 blocks a pass. */
+/* The core collects 16 blocks a pass. */
 Test(print, the_list_is_complete_and_newest_first_for_any_number_of_blocks) {
     in_every_build(print_lists);
 }
