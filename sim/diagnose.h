@@ -18,12 +18,12 @@
 
 struct diagnosis {
     struct findings findings;
-    struct image image;  /* the last heap seen, as far as it is known */
-    uint64_t lines;      /* of a log; 0 for dumps */
-    uint64_t damaged;    /* lines that could not be read although they began like known ones */
-    uint32_t exception;  /* number, or DIAGNOSE_NO_EXCEPTION */
-    uint32_t pc;         /* of the exception; 0 if not known */
-    uint32_t r15;        /* return address at the exception */
+    struct image image; /* the last heap seen, as far as it is known */
+    uint64_t lines;     /* of a log; 0 for dumps */
+    uint64_t damaged;   /* lines that could not be read although they began like known ones */
+    uint32_t exception; /* number, or DIAGNOSE_NO_EXCEPTION */
+    uint32_t pc;        /* of the exception; 0 if not known */
+    uint32_t r15;       /* return address at the exception */
 };
 
 struct diagnose_options {
