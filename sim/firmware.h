@@ -17,7 +17,7 @@ struct firmware;
 struct firmware *firmware_open(const char *path, char *error, size_t error_size);
 void firmware_close(struct firmware *firmware);
 
-/* Value of a symbol; false if there is none of that name. O(1) after the first. */
+/* Value of a symbol; false if there is none of that name. O(log symbols). */
 bool firmware_symbol(const struct firmware *firmware, const char *name, uint32_t *value);
 
 /* The text at an address of a loaded section, NUL-terminated there, printable, at most 1023
