@@ -108,7 +108,6 @@ static uint32_t aligned_locked(uint32_t room, uint32_t alignment, const struct b
     numbered.sequence = ++wm_heap_state.counters.allocs;
     uint32_t flags = cut.block == hole ? ALLOCATED : ALLOCATED | PREVIOUS_FREE;
     header_write(region, cut.block, cut.taken | flags, &numbered);
-    region->live_blocks++;
     account_take(region, cut.taken);
     return cut.block;
 }

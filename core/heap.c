@@ -101,7 +101,6 @@ void *wm_heap_caps_alloc_tracing(size_t size, wm_heap_cap_type_t caps_wanted, co
     }
     origin.sequence = ++wm_heap_state.counters.allocs;
     header_write(region, block, taken | ALLOCATED, &origin);
-    region->live_blocks++;
     account_take(region, taken);
     wm_heap_port_unlock(key);
     return bytes_at(block + HEADER_BYTES);
@@ -199,7 +198,6 @@ static bool free_locked(uint32_t pointer, struct wm_heap_fault *fault) {
     if (!block_release(region, block, size, (size_flags & PREVIOUS_FREE) != 0)) {
         return fault_from_region(region, fault);
     }
-    region->live_blocks--;
     wm_heap_state.counters.frees++;
     account_give(region, size);
     return true;

@@ -46,29 +46,35 @@ bool block_release(struct wm_heap_region *region, uint32_t block, uint32_t size,
 void *allocation_failed(size_t size, uint32_t caps, const char *file, int line)
     WM_HEAP_LINK("wm_heap_allocation_failed");
 
-/* The region in which an address lies, joined regions only; NULL for any other. */
+/* The region in which an address lies, joined regions only; NULL for any other. Written out:
+ * every free passes here. */
+_Static_assert(WM_HEAP_REGIONS_MAX == 3u, "one line each");
+
+static inline bool region_holds(const struct wm_heap_region *region, uint32_t address) {
+    return address - region->start < region->end - region->start;
+}
+
 static inline struct wm_heap_region *region_at(uint32_t address) {
     struct wm_heap_region *region = wm_heap_state.regions;
-    const struct wm_heap_region *end = region + WM_HEAP_REGIONS_MAX;
-    for (; region < end; region++) {
-        if (address - region->start < region->end - region->start) {
-            return region;
-        }
-    }
-    return NULL;
+    return region_holds(&region[0], address)   ? &region[0]
+           : region_holds(&region[1], address) ? &region[1]
+           : region_holds(&region[2], address) ? &region[2]
+                                               : NULL;
 }
 
 /* The first region that has all of `caps` and a hole of `want` bytes; NULL if none. */
+static inline bool region_serves(const struct wm_heap_region *region, uint32_t caps,
+                                 uint32_t want) {
+    return (caps & ~region->caps) == 0 &&
+           (region->root.largest >= want || region->end - region->tail >= want);
+}
+
 static inline struct wm_heap_region *region_for(uint32_t caps, uint32_t want) {
     struct wm_heap_region *region = wm_heap_state.regions;
-    const struct wm_heap_region *end = region + WM_HEAP_REGIONS_MAX;
-    for (; region < end; region++) {
-        if ((region->caps & caps) == caps &&
-            (region->root.largest >= want || region->end - region->tail >= want)) {
-            return region;
-        }
-    }
-    return NULL;
+    return region_serves(&region[0], caps, want)   ? &region[0]
+           : region_serves(&region[1], caps, want) ? &region[1]
+           : region_serves(&region[2], caps, want) ? &region[2]
+                                                   : NULL;
 }
 
 static inline uint32_t region_index(const struct wm_heap_region *region) {
@@ -121,8 +127,7 @@ static inline void header_write(const struct wm_heap_region *region, uint32_t bl
     struct wm_heap_header *header = header_at(block);
     uint32_t slack = (size_flags & ~FLAGS) - HEADER_BYTES - origin->requested;
     header->size_flags = size_flags;
-    header->owner = OWNER_TAG | region_index(region) << OWNER_REGION_SHIFT |
-                    origin->caps << OWNER_CAPS_SHIFT | slack;
+    header->owner = region->owner | origin->caps << OWNER_CAPS_SHIFT | slack;
     header->sequence = origin->sequence;
 #if HAS_TRACING
     header->site = origin->site;

@@ -26,12 +26,11 @@
  *     20/28   canary     / so that an underflow of one byte hits them
  *
  * Size stands first because an overrun of the block before hits it first, and the seal
- * then no longer matches. The seal is an exclusive or of key, address, size and a mixture
- * of the rest: any change of one word changes it, all zeros or all ones do not match it, a
- * header copied elsewhere does not match, and the one flag that neighbours change is
- * resealed without reading the rest. In the mixture each word has an odd factor of its own,
- * so that like changes of two words (a run of equal bytes, say) do not cancel, but for
- * pairs of their highest bits.
+ * then no longer matches. The seal is an exclusive or of address, size and a mixture of the
+ * rest: any change of one word changes it, a header copied elsewhere does not match, and
+ * the one flag that neighbours change is resealed without reading the rest. In the mixture
+ * each word has an odd factor of its own, so that like changes of two words (a run of equal
+ * bytes, say) do not cancel, but for pairs of their highest bits.
  *
  * A free block's header is a tree node (core/tree.h):
  *
@@ -109,7 +108,7 @@ struct __attribute__((may_alias)) wm_heap_node {
 #define CANARY 0xa5a5a5a5u
 #define GUARD_BYTE 0x5au
 #define FREE_PATTERN 0xfefefefeu
-#define SEAL_KEY 0x9e3779b9u
+#define SEAL_FACTOR 0x9e3779b1u /* odd: any change of one word changes the seal */
 
 /* owner: what is not size. */
 #define OWNER_TAG 0xb1000000u
@@ -162,11 +161,11 @@ static inline uint32_t block_bytes(uint32_t size) {
 }
 
 static inline uint32_t header_seal(uint32_t address, const struct wm_heap_header *header) {
-    uint32_t mixed = header->owner * 0x6a2c5d93u + header->sequence * 0xb5480e4du;
+    uint32_t mixed = header->owner * SEAL_FACTOR + header->sequence;
 #if HAS_TRACING
-    mixed += header->site * 0x3d91f6a7u + header->line * 0xd10b7c35u;
+    mixed = (mixed * SEAL_FACTOR + header->site) * SEAL_FACTOR + header->line;
 #endif
-    return SEAL_KEY ^ address ^ header->size_flags ^ mixed;
+    return address ^ header->size_flags ^ mixed * SEAL_FACTOR;
 }
 
 static inline uint32_t header_size(const struct wm_heap_header *header) {
@@ -205,19 +204,24 @@ static inline uint32_t header_line(const struct wm_heap_header *header) {
 #endif
 }
 
+/* May a block begin at this address? One comparison for range and alignment: a number
+ * that is no multiple of 8 turns into a huge one. */
+static inline bool block_in_region(const struct wm_heap_region *region, uint32_t address) {
+    uint32_t offset = address - region->start;
+    return (offset >> 3 | offset << 29) < (region->tail - region->start) >> 3;
+}
+
 /* Is this the intact header of a live block? `address` may be any number. Accepts
  * neither the end marker nor anything at or behind the tail; a size that it accepts
  * ends at or before the tail, and its slack leaves at least one byte of payload: a seal can
  * be forged, bounds cannot. */
 static inline bool header_is_live(const struct wm_heap_region *region, uint32_t address) {
-    uint32_t start = region->start;
-    uint32_t tail = region->tail;
-    if (address - start >= tail - start || (address & 7u) != 0) {
+    if (!block_in_region(region, address)) {
         return false;
     }
     const struct wm_heap_header *header = header_at(address);
     return (header->size_flags & ALLOCATED) != 0 && header->seal == header_seal(address, header) &&
-           header_size(header) <= tail - address &&
+           header_size(header) <= region->tail - address &&
            header_size(header) > HEADER_BYTES + header_slack(header);
 }
 
@@ -231,35 +235,29 @@ static inline void header_toggle_previous_free(struct wm_heap_header *header) {
  * sound when its memory is handed out again as the middle of a larger block. */
 static inline void header_erase(uint32_t address) { header_at(address)->size_flags = 0; }
 
-/* May a tree node stand at this address? */
-static inline bool node_in_region(const struct wm_heap_region *region, uint32_t address) {
-    return address - region->start < region->tail - region->start && (address & 7u) == 0;
-}
+static inline uint32_t node_seal(uint32_t address, uint32_t size) { return ~(address ^ size); }
 
-static inline uint32_t node_seal(uint32_t address, uint32_t size) {
-    return ~SEAL_KEY ^ address ^ size;
-}
-
-/* Does a free block of exactly the size it says stand at this address? `address` may be any
- * number. A size that it accepts holds a node and ends before the tail. */
+/* Does a free block's node stand at this address? `address` may be any number. The size it
+ * says is not yet believed: hole_end is for that. */
 static inline bool node_is_sound(const struct wm_heap_region *region, uint32_t address) {
-    if (!node_in_region(region, address)) {
+    if (!block_in_region(region, address)) {
         return false;
     }
     const struct wm_heap_node *node = node_at(address);
-    return node->seal == node_seal(address, node->size) && node->size >= SMALLEST_BLOCK &&
-           node->size < region->tail - address;
+    return node->seal == node_seal(address, node->size);
 }
 
 /* Where the free block at `address` ends: both its node and the header behind must say so. 0
  * if there is none. */
 static inline uint32_t hole_end(const struct wm_heap_region *region, uint32_t address) {
-    if (!node_is_sound(region, address)) {
+    if (!node_is_sound(region, address) || node_at(address)->size < SMALLEST_BLOCK) {
         return 0;
     }
     uint32_t end = address + node_at(address)->size;
-    return header_is_live(region, end) && (header_at(end)->size_flags & PREVIOUS_FREE) != 0 ? end
-                                                                                            : 0;
+    return end > address && header_is_live(region, end) &&
+                   (header_at(end)->size_flags & PREVIOUS_FREE) != 0
+               ? end
+               : 0;
 }
 
 #endif

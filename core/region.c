@@ -65,6 +65,7 @@ static bool region_open(struct wm_heap_region *region, const struct wm_heap_regi
     region->start = start;
     region->tail = start;
     region->end = end;
+    region->owner = OWNER_TAG | region_index(region) << OWNER_REGION_SHIFT;
     region->top_bit = highest_bit(start ^ end);
     account_give(region, end - start);
     region->level.min_free_bytes = end - start;
@@ -72,7 +73,7 @@ static bool region_open(struct wm_heap_region *region, const struct wm_heap_regi
     struct wm_heap_header *marker = header_at(end);
     *marker = (struct wm_heap_header){
         .size_flags = ALLOCATED,
-        .owner = OWNER_TAG | region_index(region) << OWNER_REGION_SHIFT,
+        .owner = region->owner,
     };
 #if HAS_POISONING
     marker->canary[0] = CANARY;

@@ -48,7 +48,7 @@ struct wm_heap_region {
     uint32_t top_bit;         /* highest address bit in which two blocks here differ */
     struct wm_heap_link root; /* of the tree of the free blocks below tail */
     struct wm_heap_level level;
-    uint32_t live_blocks;
+    uint32_t owner;      /* what a header in it says of it (core/layout.h) */
     uint32_t table_caps; /* what the port's table says it has */
 };
 

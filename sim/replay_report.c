@@ -117,10 +117,14 @@ static void heap_fault(struct replay *replay, const struct wm_heap_fault *fault,
         fault_before(replay, fault, found);
     }
     if (fault->kind >= WM_HEAP_FAULT_SMASHED_HEADER) {
-        snprintf(found->reason, sizeof found->reason,
-                 "%s: at 0x%08" PRIx32 " expected 0x%08" PRIx32 ", found 0x%08" PRIx32,
-                 replay->build->check_name(fault->check), fault->address, fault->expected,
-                 fault->actual);
+        const char *check = replay->build->check_name(fault->check);
+        if (fault->check == WM_HEAP_CHECK_SEAL) { /* the numbers would tell nobody anything */
+            snprintf(found->reason, sizeof found->reason, "failed: %s", check);
+        } else {
+            snprintf(found->reason, sizeof found->reason,
+                     "failed: %s, at 0x%08" PRIx32 " expected 0x%08" PRIx32 ", found 0x%08" PRIx32,
+                     check, fault->address, fault->expected, fault->actual);
+        }
         replay->result->stopped = true;
     } else if (fault->kind == WM_HEAP_FAULT_INTERIOR_POINTER) {
         snprintf(found->reason, sizeof found->reason, "inside the block of 0x%08" PRIx32,
