@@ -14,6 +14,7 @@
 #define STATUS_UNUSABLE 2
 
 int command_replay(int argc, char **argv);
+int command_shrink(int argc, char **argv);
 
 /* A file's name fit for a terminal and for one line: control bytes as \xNN. The caller frees
  * it; NULL if memory is short. */

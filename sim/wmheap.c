@@ -13,6 +13,7 @@ static const struct {
     const char *what;
 } commands[] = {
     {"replay", command_replay, "run traces on a simulated W800 and check every address"},
+    {"shrink", command_shrink, "find the smallest trace that fails the same way"},
 };
 
 static void print_help(FILE *out) {
