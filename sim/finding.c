@@ -21,7 +21,11 @@ const char *verdict_name(enum verdict verdict) {
 }
 
 struct finding *findings_add(struct findings *findings, enum verdict verdict, bool certain) {
-    struct finding *list = realloc(findings->list, (findings->count + 1) * sizeof(*list));
+    struct finding *list = findings->list;
+    if ((findings->count & (findings->count - 1)) == 0) { /* full at the powers of two */
+        const size_t room = findings->count != 0 ? findings->count * 2 : 1;
+        list = realloc(list, room * sizeof(*list));
+    }
     if (list == NULL) {
         return NULL;
     }
@@ -52,21 +56,27 @@ bool finding_evidence(struct finding *finding, const char *format, ...) {
     return evidence != NULL;
 }
 
-static bool is_worse(const struct finding *one, const struct finding *other) {
-    return one->verdict != other->verdict ? one->verdict < other->verdict
-                                          : one->certain && !other->certain;
-}
-
-/* By insertion: stable, and there are few of them. */
+/* A pass for each rank: stable, and each finding, which is large, moves once. */
 void findings_sort(struct findings *findings) {
-    for (size_t i = 1; i < findings->count; ++i) {
-        const struct finding moved = findings->list[i];
-        size_t to = i;
-        for (; to > 0 && is_worse(&moved, &findings->list[to - 1]); --to) {
-            findings->list[to] = findings->list[to - 1];
-        }
-        findings->list[to] = moved;
+    size_t room = 1; /* as findings_add keeps it */
+    while (room < findings->count) {
+        room *= 2;
     }
+    struct finding *sorted = calloc(room, sizeof(*sorted));
+    if (sorted == NULL) {
+        return; /* in the order in which they were added, then */
+    }
+    size_t to = 0;
+    for (unsigned rank = 0; rank < 2 * VERDICT_COUNT; ++rank) {
+        for (size_t i = 0; i < findings->count; ++i) {
+            const struct finding *finding = &findings->list[i];
+            if (2u * finding->verdict + (finding->certain ? 0 : 1) == rank) {
+                sorted[to++] = *finding;
+            }
+        }
+    }
+    free(findings->list);
+    findings->list = sorted;
 }
 
 void findings_free(struct findings *findings) {
