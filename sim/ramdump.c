@@ -12,6 +12,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "wm_heap_state.h"
+
 #define BOARD_BASE 0x20000000u
 #define BOARD_MEMORY 0x48000u
 #define REGISTERS 18u
@@ -164,7 +166,7 @@ static bool fill_image(const struct ramdump_heap *heap, struct image *image) {
 
 /* --- The kinds of dumps ----------------------------------------------------------------- */
 
-enum outcome { FOUND, NO_HEAP, NO_MEMORY };
+enum outcome { FOUND, NO_HEAP, NO_MEMORY, OTHER_VERSION };
 
 static enum outcome read_sdk(const struct ramdump_memory *memory,
                              const struct diagnose_options *options, struct diagnosis *diagnosis) {
@@ -184,6 +186,9 @@ static enum outcome read_memory(const struct ramdump_memory *memory,
     const uint32_t own = ramdump_find_own(memory);
     if (own == 0) {
         return read_sdk(memory, options, diagnosis);
+    }
+    if (!ramdump_own_is_readable(memory, own)) {
+        return OTHER_VERSION;
     }
     return ramdump_read_own(memory, own, options, diagnosis) ? FOUND : NO_MEMORY;
 }
@@ -237,6 +242,13 @@ bool diagnose_memory(const uint8_t *bytes, size_t size, const char *name,
     }
     if (outcome == NO_HEAP && !registers.present) {
         explain(name, size, options, error, error_size);
+        return false;
+    }
+    if (outcome == OTHER_VERSION) {
+        snprintf(error, error_size,
+                 "%s: a heap of the core whose state has another version than %u, the one this "
+                 "program reads",
+                 name, WM_HEAP_STATE_VERSION);
         return false;
     }
     findings_sort(&diagnosis->findings);

@@ -129,6 +129,7 @@ bool ramdump_evidence_bytes(const struct ramdump_memory *memory, uint32_t from, 
 /* --- our own core (ramdump_own.c) */
 /* Address of its state, 0 if there is none. */
 uint32_t ramdump_find_own(const struct ramdump_memory *memory);
+bool ramdump_own_is_readable(const struct ramdump_memory *memory, uint32_t state);
 bool ramdump_read_own(const struct ramdump_memory *memory, uint32_t state,
                       const struct diagnose_options *options, struct diagnosis *diagnosis);
 

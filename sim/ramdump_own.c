@@ -1,19 +1,442 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Dumps of our own core, recognised by the magic and the version in its state.
+ * Dumps of our own core, recognised by the magic in its state. The state says all that the
+ * SDK's has to be guessed for: build, bounds, and the first fault that the core reported. A
+ * live header carries a seal over its words (core/layout.h), so a changed one is found with
+ * certainty; which word changed is told by what of it is still plausible.
+ *
+ * The layout is decoded here for any build, where the core knows only the one it is compiled
+ * for. On the chip the state's last two words are 4 bytes wide; nothing behind the first
+ * fault is read.
  */
 #include "ramdump.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "wm_heap_state.h"
+
+#define STATE_BYTES offsetof(struct wm_heap_state, failed_callback)
+#define ALLOCATED 1u
+#define FLAGS 7u
+#define SMALLEST_NODE 24u
+#define CANARY 0xa5a5a5a5u
+#define GUARD_BYTE 0x5au
+#define SEAL_KEY 0x9e3779b9u
+#define OWNER_TAG 0xb1u
+#define FINDINGS_MAX 100u /* then it is no heap any more, and nobody reads on */
+
+struct own {
+    const struct ramdump_memory *memory;
+    struct firmware *firmware;
+    struct wm_heap_state state;
+    uint32_t header_size;
+    bool tracing, poisoning, comprehensive;
+    struct image *image;
+    struct findings *findings;
+};
+
+/* --- The state -------------------------------------------------------------------------- */
+
+static bool state_is_plausible(const struct wm_heap_state *state) {
+    if (state->magic != WM_HEAP_STATE_MAGIC || state->region_count == 0 ||
+        state->region_count > WM_HEAP_REGIONS_MAX ||
+        (state->header_size != 16 && state->header_size != 24 && state->header_size != 32)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < state->region_count; ++i) {
+        const struct wm_heap_region *region = &state->regions[i];
+        if (region->state > WM_HEAP_REGION_CLOSED || region->start > region->tail ||
+            region->tail > region->end || ((region->start | region->tail) & 7u) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
 uint32_t ramdump_find_own(const struct ramdump_memory *memory) {
-    (void)memory;
+    for (uint32_t at = (memory->base + 3u) & ~3u; ramdump_holds(memory, at, STATE_BYTES); at += 4) {
+        struct wm_heap_state state = {0};
+        if (ramdump_word(memory, at) != WM_HEAP_STATE_MAGIC) {
+            continue;
+        }
+        memcpy(&state, memory->bytes + (at - memory->base), STATE_BYTES);
+        if (state_is_plausible(&state)) {
+            return at;
+        }
+    }
     return 0;
+}
+
+bool ramdump_own_is_readable(const struct ramdump_memory *memory, uint32_t state) {
+    return (ramdump_word(memory, state + 4) & 0xffffu) == WM_HEAP_STATE_VERSION;
+}
+
+/* --- Headers ---------------------------------------------------------------------------- */
+
+static uint32_t word(const struct own *own, uint32_t address) {
+    return ramdump_word(own->memory, address);
+}
+
+static uint32_t size_at(const struct own *own, uint32_t address) {
+    return word(own, address) & ~FLAGS;
+}
+
+static uint32_t seal_of(const struct own *own, uint32_t address) {
+    uint32_t mixed = word(own, address + 4) * 0x6a2c5d93u + word(own, address + 8) * 0xb5480e4du;
+    if (own->tracing) {
+        mixed += word(own, address + 16) * 0x3d91f6a7u + word(own, address + 20) * 0xd10b7c35u;
+    }
+    return SEAL_KEY ^ address ^ word(own, address) ^ mixed;
+}
+
+static bool is_live(const struct own *own, const struct wm_heap_region *region, uint32_t at) {
+    const uint32_t size = size_at(own, at);
+    const uint32_t slack = word(own, at + 4) & 0xffu;
+    return at < region->tail && ramdump_holds(own->memory, at, own->header_size) &&
+           (word(own, at) & ALLOCATED) != 0 && word(own, at + 12) == seal_of(own, at) &&
+           size <= region->tail - at && size > own->header_size + slack;
+}
+
+static bool is_free(const struct own *own, const struct wm_heap_region *region, uint32_t at) {
+    const uint32_t size = word(own, at);
+    return at < region->tail && ramdump_holds(own->memory, at, SMALLEST_NODE) &&
+           (size & FLAGS) == 0 && size >= SMALLEST_NODE && size < region->tail - at &&
+           word(own, at + 20) == (~SEAL_KEY ^ at ^ size);
+}
+
+static uint32_t next_sound(const struct own *own, const struct wm_heap_region *region,
+                           uint32_t at) {
+    while (at < region->tail && ramdump_holds(own->memory, at, own->header_size) &&
+           !is_live(own, region, at) && !is_free(own, region, at)) {
+        at += 8;
+    }
+    return at < region->tail ? at : region->tail;
+}
+
+static uint32_t broken_canary(const struct own *own, uint32_t at) {
+    for (uint32_t offset = 8; own->poisoning && offset >= 4; offset -= 4) {
+        if (word(own, at + own->header_size - offset) != CANARY) {
+            return at + own->header_size - offset;
+        }
+    }
+    return 0;
+}
+
+static uint32_t broken_guard(const struct own *own, uint32_t at) {
+    const uint32_t end = at + size_at(own, at);
+    for (uint32_t byte = end - (word(own, at + 4) & 0xffu); own->comprehensive && byte < end;
+         ++byte) {
+        if (ramdump_byte(own->memory, byte) != GUARD_BYTE) {
+            return byte;
+        }
+    }
+    return 0;
+}
+
+/* --- Findings --------------------------------------------------------------------------- */
+
+static void site_of(const struct own *own, uint32_t handle, uint32_t line, char *site,
+                    size_t size) {
+    const char *file = own->firmware != NULL && own->tracing && handle != 0
+                           ? firmware_string(own->firmware, handle)
+                           : NULL;
+    site[0] = '\0';
+    if (file != NULL) {
+        snprintf(site, size, "%s:%" PRIu32, file, line);
+    }
+}
+
+static struct finding *add_finding(const struct own *own, enum verdict verdict, bool certain,
+                                   uint32_t block, bool site_is_sound) {
+    struct finding *finding = findings_add(own->findings, verdict, certain);
+    if (finding != NULL) {
+        finding->address = block + own->header_size;
+        if (site_is_sound && own->tracing) {
+            site_of(own, word(own, block + 16), word(own, block + 20), finding->site,
+                    sizeof(finding->site));
+        }
+    }
+    return finding;
+}
+
+static bool evidence_around(const struct own *own, uint32_t at, const char *what,
+                            struct finding *finding) {
+    return finding_evidence(finding, "0x%08" PRIx32 ": %s\n", at, what) &&
+           ramdump_evidence_bytes(own->memory, (at & ~15u) - 16, (at & ~15u) + 32, finding);
+}
+
+/* An intact header whose payload was left at one of its ends. */
+static bool judge_payload(const struct own *own, uint32_t at) {
+    if (own->findings->count >= FINDINGS_MAX) {
+        return true;
+    }
+    const uint32_t canary = broken_canary(own, at);
+    const uint32_t guard = broken_guard(own, at);
+    if (canary != 0) {
+        struct finding *finding = add_finding(own, VERDICT_UNDERFLOW, true, at, true);
+        if (finding == NULL ||
+            !evidence_around(own, canary, "canary before the payload is broken", finding)) {
+            return false;
+        }
+    }
+    if (guard != 0) {
+        struct finding *finding = add_finding(own, VERDICT_OVERFLOW, true, at, true);
+        return finding != NULL &&
+               evidence_around(own, guard, "guard bytes behind the payload are broken", finding);
+    }
+    return true;
+}
+
+/* Size and owner stand first: an overrun of the block before cannot leave both plausible
+ * and change what stands behind them. */
+static bool low_end_is_intact(const struct own *own, const struct wm_heap_region *region,
+                              uint32_t at) {
+    const uint32_t behind = at + size_at(own, at);
+    return (word(own, at) & ALLOCATED) != 0 && word(own, at + 4) >> 24 == OWNER_TAG &&
+           size_at(own, at) <= region->tail - at && size_at(own, at) > own->header_size &&
+           (behind == region->tail || is_live(own, region, behind) || is_free(own, region, behind));
+}
+
+static bool judge_smashed(const struct own *own, const struct wm_heap_region *region, uint32_t at,
+                          uint32_t live_before) {
+    if (own->findings->count >= FINDINGS_MAX) {
+        return true;
+    }
+    const bool underflow =
+        low_end_is_intact(own, region, at) && (!own->poisoning || broken_canary(own, at) != 0);
+    struct finding *finding = NULL;
+    if (underflow) {
+        finding = add_finding(own, VERDICT_UNDERFLOW, own->poisoning, at, false);
+    } else if (live_before != 0) {
+        const bool guard = broken_guard(own, live_before) != 0;
+        finding = add_finding(own, VERDICT_OVERFLOW, guard || !low_end_is_intact(own, region, at),
+                              live_before, true);
+    } else {
+        finding = add_finding(own, VERDICT_SMASHED_HEADER, true, at, false);
+    }
+    if (finding == NULL) {
+        return false;
+    }
+    finding->victim = underflow ? 0 : at + own->header_size;
+    return finding_evidence(finding,
+                            "0x%08" PRIx32 ": header of 0x%08" PRIx32
+                            " is smashed, its seal 0x%08" PRIx32
+                            " does not match its words (0x%08" PRIx32 ")\n",
+                            at, at + own->header_size, word(own, at + 12), seal_of(own, at)) &&
+           ramdump_evidence_bytes(own->memory, at - 16, at + own->header_size + 16, finding);
+}
+
+/* --- The walk --------------------------------------------------------------------------- */
+
+static bool add_block(const struct own *own, uint32_t at, uint32_t size, enum image_state state) {
+    struct image_block block = {
+        .address = at, .size = size, .order = UINT32_MAX, .state = (uint8_t)state};
+    if (state == IMAGE_LIVE) {
+        char site[1100];
+        block.pointer = at + own->header_size;
+        block.requested = size - own->header_size - (word(own, at + 4) & 0xffu);
+        block.caps = word(own, at + 4) >> 8 & 0xffu;
+        block.order = word(own, at + 8); /* for now the sequence number */
+        if (own->tracing) {
+            site_of(own, word(own, at + 16), word(own, at + 20), site, sizeof(site));
+            const char *colon = strrchr(site, ':');
+            block.site = colon != NULL ? image_site(own->image, site, (size_t)(colon - site)) : 0;
+            block.line = colon != NULL ? word(own, at + 20) : 0;
+        }
+    } else if (state == IMAGE_SMASHED) {
+        block.pointer = at + own->header_size;
+    }
+    return size == 0 || (block.site != UINT32_MAX && image_add(own->image, &block));
+}
+
+static bool walk_region(const struct own *own, const struct wm_heap_region *region) {
+    uint32_t live_before = 0;
+    uint32_t at = region->start;
+    while (at < region->tail && ramdump_holds(own->memory, at, own->header_size)) {
+        if (is_live(own, region, at)) {
+            const bool smashed_behind = !is_live(own, region, at + size_at(own, at)) &&
+                                        !is_free(own, region, at + size_at(own, at)) &&
+                                        at + size_at(own, at) < region->tail;
+            if (!add_block(own, at, size_at(own, at), IMAGE_LIVE) ||
+                (!smashed_behind && !judge_payload(own, at))) {
+                return false;
+            }
+            live_before = at;
+            at += size_at(own, at);
+        } else if (is_free(own, region, at)) {
+            if (!add_block(own, at, word(own, at), IMAGE_FREE)) {
+                return false;
+            }
+            live_before = 0;
+            at += word(own, at);
+        } else {
+            const uint32_t next = next_sound(own, region, at + 8);
+            const uint32_t header = next - at < own->header_size ? next - at : own->header_size;
+            if (!judge_smashed(own, region, at, live_before) ||
+                !add_block(own, at, header, IMAGE_SMASHED) ||
+                !add_block(own, at + header, next - at - header, IMAGE_UNKNOWN)) {
+                return false;
+            }
+            live_before = 0;
+            at = next;
+        }
+    }
+    return add_block(own, region->tail, region->end - region->tail, IMAGE_FREE);
+}
+
+/* --- The fault that the core itself reported -------------------------------------------- */
+
+static enum verdict verdict_of(uint32_t kind) {
+    switch (kind) {
+    case WM_HEAP_FAULT_DOUBLE_FREE:
+        return VERDICT_DOUBLE_FREE;
+    case WM_HEAP_FAULT_FOREIGN_POINTER:
+    case WM_HEAP_FAULT_INTERIOR_POINTER:
+        return VERDICT_INVALID_FREE;
+    case WM_HEAP_FAULT_SMASHED_HEADER:
+    case WM_HEAP_FAULT_SMASHED_FREE_BLOCK:
+    case WM_HEAP_FAULT_SMASHED_END_MARKER:
+        return VERDICT_SMASHED_HEADER;
+    case WM_HEAP_FAULT_OVERFLOW:
+        return VERDICT_OVERFLOW;
+    case WM_HEAP_FAULT_UNDERFLOW:
+        return VERDICT_UNDERFLOW;
+    case WM_HEAP_FAULT_USE_AFTER_FREE:
+        return VERDICT_USE_AFTER_FREE;
+    default:
+        return VERDICT_ASSERT;
+    }
+}
+
+static struct finding *finding_about(const struct own *own, uint32_t pointer) {
+    for (size_t i = 0; i < own->findings->count; ++i) {
+        struct finding *finding = &own->findings->list[i];
+        if (pointer != 0 && (finding->address == pointer || finding->victim == pointer)) {
+            return finding;
+        }
+    }
+    return NULL;
+}
+
+static const char *fault_name(uint32_t kind) {
+    static const char *const names[WM_HEAP_FAULT_KINDS] = {
+#define FAULT_NAME(name, text) [WM_HEAP_FAULT_##name] = (text),
+        WM_HEAP_FAULTS(FAULT_NAME)
+#undef FAULT_NAME
+    };
+    return kind < WM_HEAP_FAULT_KINDS ? names[kind] : "unknown";
+}
+
+/* It is told with the finding that it belongs to, and is a finding of its own if the heap
+ * shows nothing of it. */
+static bool add_fault(const struct own *own) {
+    const struct wm_heap_fault *fault = &own->state.first_fault;
+    const uint32_t pointer = fault->block != 0 ? fault->block + own->header_size : fault->pointer;
+    if (fault->kind == WM_HEAP_FAULT_NONE) {
+        return true;
+    }
+    struct finding *finding = finding_about(own, pointer);
+    if (finding == NULL) {
+        finding = findings_add(own->findings, verdict_of(fault->kind), true);
+        if (finding == NULL) {
+            return false;
+        }
+        finding->address = pointer;
+        site_of(own, fault->site, fault->line, finding->site, sizeof(finding->site));
+    }
+    return finding_evidence(finding,
+                            "the heap reported: %s, block 0x%08" PRIx32 ", pointer 0x%08" PRIx32
+                            "; at 0x%08" PRIx32 " expected 0x%08" PRIx32 ", found 0x%08" PRIx32
+                            "\n",
+                            fault_name(fault->kind), fault->block, fault->pointer, fault->address,
+                            fault->expected, fault->actual);
+}
+
+/* --- All of it -------------------------------------------------------------------------- */
+
+static int compare_numbers(const void *left, const void *right) {
+    const uint32_t a = *(const uint32_t *)left;
+    const uint32_t b = *(const uint32_t *)right;
+    return (a > b) - (a < b);
+}
+
+/* Sequence numbers become places in the order, 0 the newest. */
+static bool number_blocks(struct image *image) {
+    uint32_t *numbers = malloc((image->block_count + 1) * sizeof(*numbers));
+    size_t count = 0;
+    if (numbers == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < image->block_count; ++i) {
+        if (image->blocks[i].state == IMAGE_LIVE) {
+            numbers[count++] = image->blocks[i].order;
+        }
+    }
+    qsort(numbers, count, sizeof(*numbers), compare_numbers);
+    for (size_t i = 0; i < image->block_count; ++i) {
+        struct image_block *block = &image->blocks[i];
+        if (block->state == IMAGE_LIVE) {
+            const uint32_t *at =
+                bsearch(&block->order, numbers, count, sizeof(*numbers), compare_numbers);
+            block->order = (uint32_t)(count - 1 - (size_t)(at - numbers));
+        }
+    }
+    free(numbers);
+    return true;
+}
+
+static void set_region(const struct own *own, uint32_t index) {
+    const struct wm_heap_region *from = &own->state.regions[index];
+    const int place = image_region_of(from->start);
+    if (place < 0 || from->state < WM_HEAP_REGION_OPEN) {
+        return;
+    }
+    struct image_region *to = &own->image->regions[place];
+    to->present = true;
+    to->start = from->start;
+    to->end = from->end;
+    to->caps = from->table_caps;
+    to->has_free = true;
+    to->free_bytes = from->level.free_bytes;
+    to->min_free_bytes = from->level.min_free_bytes;
+    to->has_blocks = ramdump_holds(own->memory, from->start, from->tail - from->start);
+}
+
+static void set_options(struct own *own) {
+    const uint8_t options = own->state.options;
+    own->header_size = own->state.header_size;
+    own->tracing = (options & WM_HEAP_OPTION_TRACING) != 0;
+    own->comprehensive = (options & WM_HEAP_OPTION_COMPREHENSIVE) != 0;
+    own->poisoning = own->comprehensive || (options & WM_HEAP_OPTION_LIGHT) != 0;
+    own->image->tracing_known = own->image->poisoning_known = true;
+    own->image->tracing = own->tracing;
+    own->image->poisoning = (uint8_t)(own->comprehensive ? 2 : own->poisoning ? 1 : 0);
+    own->image->header_size = own->header_size;
 }
 
 bool ramdump_read_own(const struct ramdump_memory *memory, uint32_t state,
                       const struct diagnose_options *options, struct diagnosis *diagnosis) {
-    (void)memory;
-    (void)state;
-    (void)options;
-    (void)diagnosis;
-    return false;
+    struct own own = {.memory = memory,
+                      .firmware = options->firmware,
+                      .image = &diagnosis->image,
+                      .findings = &diagnosis->findings};
+    memcpy(&own.state, memory->bytes + (state - memory->base), STATE_BYTES);
+    set_options(&own);
+    for (uint32_t i = 0; i < own.state.region_count; ++i) {
+        const struct wm_heap_region *region = &own.state.regions[i];
+        if (region->state >= WM_HEAP_REGION_OPEN &&
+            ramdump_holds(memory, region->start, own.header_size) && !walk_region(&own, region)) {
+            return false;
+        }
+    }
+    if (!add_fault(&own) || !number_blocks(own.image) || !image_finish(own.image)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < own.state.region_count; ++i) {
+        set_region(&own, i);
+    }
+    return true;
 }

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * RAM dumps to causes: the bundled field dumps, and dumps laid out here for all six builds of
+ * the SDK's heap, with one thing wrong in each. W800_SEED=N in the environment lays them out
+ * with another seed.
+ */
+#include "../sim/diagnose.h"
+#include "sdk_dump.h"
+#include "trace_text.h"
+
+#include <criterion/criterion.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+TestSuite(ramdump, .timeout = 120);
+
+#define FIELD W800_SOURCE_DIR "/tests/field/"
+#define ROUNDS 12
+
+static uint8_t *load(const char *name, size_t *size) {
+    char path[512];
+    snprintf(path, sizeof(path), FIELD "%s", name);
+    FILE *file = fopen(path, "rb");
+    cr_assert_not_null(file, "%s", path);
+    uint8_t *bytes = malloc(SDK_DUMP_BYTES + 1);
+    *size = fread(bytes, 1, SDK_DUMP_BYTES + 1, file);
+    fclose(file);
+    return bytes;
+}
+
+/* Reads exactly these bytes, so that a sanitizer sees one too many. */
+static bool diagnose(const uint8_t *bytes, size_t size, const struct diagnose_options *options,
+                     struct diagnosis *diagnosis, char error[256]) {
+    uint8_t *exact = malloc(size + (size == 0));
+    memcpy(exact, bytes, size);
+    *diagnosis = (struct diagnosis){0};
+    cr_assert(image_init(&diagnosis->image));
+    error[0] = '\0';
+    const bool done = diagnose_memory(exact, size, "dump", options, diagnosis, error, 256);
+    free(exact);
+    return done;
+}
+
+static void release(struct diagnosis *diagnosis) {
+    findings_free(&diagnosis->findings);
+    image_free(&diagnosis->image);
+}
+
+/* "VERDICT ADDRESS VICTIM SITE" of the worst finding, "clean" if there is none. */
+static void summarize(const struct diagnosis *diagnosis, char *text, size_t size) {
+    snprintf(text, size, "clean");
+    if (diagnosis->findings.count > 0) {
+        const struct finding *worst = &diagnosis->findings.list[0];
+        snprintf(text, size, "%s 0x%08" PRIx32 " 0x%08" PRIx32 " %s", verdict_name(worst->verdict),
+                 worst->address, worst->victim, worst->site);
+    }
+}
+
+#define HTTP "/home/dev/wm_iot_sdk/components/http_client/src/wm_http_client.c:481"
+static const struct {
+    const char *dump, *firmware, *expected, *expected_without;
+} field[] = {
+    {"clean-11.ram", "firmware-trace.elf", "clean", "clean"},
+    {"clean-11-untraced.ram", "firmware-none.elf", "clean", "clean"},
+    {"overrun-11.ram", "firmware-trace.elf", "overflow 0x200096d8 0x200097a0 " HTTP,
+     "overflow 0x200096d8 0x200097a0 "},
+    {"overrun-11-untraced.ram", "firmware-none.elf", "overflow 0x20009848 0x200098b8 ",
+     "overflow 0x20009848 0x200098b8 "},
+};
+#define FIELDS (sizeof(field) / sizeof(field[0]))
+
+static void assert_field(size_t row, bool with_firmware) {
+    char error[256];
+    char got[1200];
+    size_t size = 0;
+    struct diagnosis diagnosis;
+    struct diagnose_options options = {0};
+    char path[512];
+    snprintf(path, sizeof(path), FIELD "%s", field[row].firmware);
+    if (with_firmware) {
+        options.firmware = firmware_open(path, error, sizeof(error));
+        cr_assert_not_null(options.firmware, "%s", error);
+    }
+    uint8_t *bytes = load(field[row].dump, &size);
+    cr_assert(diagnose(bytes, size, &options, &diagnosis, error), "%s", error);
+    summarize(&diagnosis, got, sizeof(got));
+    cr_assert_str_eq(got, with_firmware ? field[row].expected : field[row].expected_without,
+                     "%s: %s", field[row].dump, got);
+    release(&diagnosis);
+    firmware_close(options.firmware);
+    free(bytes);
+}
+
+Test(ramdump, field_dumps_are_diagnosed_with_and_without_their_firmware) {
+    for (size_t i = 0; i < FIELDS; ++i) {
+        assert_field(i, true);
+        assert_field(i, false);
+    }
+}
+
+Test(ramdump, registers_alone_are_an_exception) {
+    struct sdk_dump *dump = sdk_dump_make(&sdk_builds[1], 1);
+    struct diagnose_options options = {0};
+    struct diagnosis diagnosis;
+    char error[256];
+    const uint8_t pc[4] = {0x3a, 0x9f, 0x01, 0x08};
+    dump->bytes[4 * 16 + 2] = 2; /* psr: exception 2 */
+    memcpy(dump->bytes + 4 * 17, pc, 4);
+    cr_assert(diagnose(dump->bytes, SDK_DUMP_BYTES, &options, &diagnosis, error), "%s", error);
+    cr_assert_eq(diagnosis.findings.count, 1);
+    cr_assert_eq(diagnosis.findings.list[0].verdict, VERDICT_EXCEPTION);
+    cr_assert_eq(diagnosis.exception, 2);
+    cr_assert_eq(diagnosis.pc, 0x08019f3au);
+    release(&diagnosis);
+    sdk_dump_free(dump);
+}
+
+/* --- Dumps laid out here ---------------------------------------------------------------- */
+
+/* The one thing that is wrong; `at` is the block it is about. */
+typedef void damage_fn(struct sdk_dump *dump, size_t at, char *expected, size_t size);
+
+static void expect(char *text, size_t size, enum verdict verdict, uint32_t address,
+                   uint32_t victim) {
+    snprintf(text, size, "%s 0x%08" PRIx32 " 0x%08" PRIx32 " ", verdict_name(verdict), address,
+             victim);
+}
+
+static void no_damage(struct sdk_dump *dump, size_t at, char *expected, size_t size) {
+    (void)dump;
+    (void)at;
+    snprintf(expected, size, "clean");
+}
+
+static void overrun(struct sdk_dump *dump, size_t at, uint32_t bytes, char *expected, size_t size) {
+    const struct sdk_block *block = &dump->blocks[at];
+    const uint32_t from = sdk_pointer(dump, block) + block->requested;
+    const uint32_t behind = block->address + block->size;
+    memset(sdk_at(dump, from), 'A', behind - from + bytes);
+    expect(expected, size, VERDICT_OVERFLOW, sdk_pointer(dump, block),
+           behind + dump->build->header);
+}
+
+static void overrun_1(struct sdk_dump *dump, size_t at, char *expected, size_t size) {
+    overrun(dump, at, 1, expected, size);
+}
+
+static void overrun_5(struct sdk_dump *dump, size_t at, char *expected, size_t size) {
+    overrun(dump, at, 5, expected, size);
+}
+
+static void overrun_12(struct sdk_dump *dump, size_t at, char *expected, size_t size) {
+    overrun(dump, at, 12, expected, size);
+}
+
+static void overrun_40(struct sdk_dump *dump, size_t at, char *expected, size_t size) {
+    overrun(dump, at, 40, expected, size);
+}
+
+/* Over all of the next block and the header of the one behind it. */
+static void overrun_far(struct sdk_dump *dump, size_t at, char *expected, size_t size) {
+    overrun(dump, at, dump->blocks[at + 1].size + 20, expected, size);
+}
+
+static void underflow(struct sdk_dump *dump, size_t at, char *expected, size_t size) {
+    const uint32_t pointer = sdk_pointer(dump, &dump->blocks[at]);
+    memset(sdk_at(dump, pointer - 7), 'B', 7);
+    expect(expected, size, VERDICT_UNDERFLOW, pointer, 0);
+}
+
+static void tail(struct sdk_dump *dump, size_t at, char *expected, size_t size) {
+    const struct sdk_block *block = &dump->blocks[at];
+    no_damage(dump, at, expected, size);
+    if (dump->build->comprehensive) {
+        memset(sdk_at(dump, sdk_pointer(dump, block) + block->requested), 'C', 3);
+        expect(expected, size, VERDICT_OVERFLOW, sdk_pointer(dump, block), 0);
+    }
+}
+
+static void end_marker(struct sdk_dump *dump, size_t at, char *expected, size_t size) {
+    (void)at;
+    const uint32_t end = dump->ends[1];
+    memset(sdk_at(dump, end), 'D', 8);
+    expect(expected, size, VERDICT_SMASHED_HEADER, end + dump->build->header,
+           end + dump->build->header);
+}
+
+static void middle_of_header(struct sdk_dump *dump, size_t at, char *expected, size_t size) {
+    const struct sdk_block *block = &dump->blocks[at];
+    sdk_put(dump, block->address + 8, 0x41414141);
+    expect(expected, size, VERDICT_SMASHED_HEADER, sdk_pointer(dump, block),
+           sdk_pointer(dump, block));
+}
+
+static void freed_twice(struct sdk_dump *dump, size_t at, char *expected, size_t size) {
+    while (dump->blocks[at].live) {
+        ++at;
+    }
+    const struct sdk_block *block = &dump->blocks[at];
+    sdk_put(dump, block->address, block->address);
+    expect(expected, size, VERDICT_DOUBLE_FREE, sdk_pointer(dump, block), sdk_pointer(dump, block));
+}
+
+static const struct {
+    const char *name;
+    damage_fn *damage;
+    bool live_behind; /* the block behind must be live: else it may be free */
+    int lost;         /* live blocks that are no longer live */
+} damages[] = {
+    {"no damage", no_damage, false, 0},       {"1 byte over", overrun_1, true, 1},
+    {"5 bytes over", overrun_5, true, 1},     {"12 bytes over", overrun_12, false, -1},
+    {"40 bytes over", overrun_40, false, -1}, {"over a whole block", overrun_far, false, -1},
+    {"7 bytes under", underflow, false, 1},   {"tail word", tail, false, 0},
+    {"end marker", end_marker, false, 0},     {"heap pointer", middle_of_header, false, 1},
+    {"freed twice", freed_twice, false, 0},
+};
+#define DAMAGES (sizeof(damages) / sizeof(damages[0]))
+
+/* A live block in the first region's middle, of whose neighbours behind one is live. */
+static size_t choose_block(struct sdk_dump *dump, bool live_behind) {
+    for (;;) {
+        const size_t at = 5 + sdk_random(dump, 25);
+        const struct sdk_block *block = &dump->blocks[at];
+        if (block[0].live && block[0].requested >= 8 && (!live_behind || block[1].live)) {
+            return at;
+        }
+    }
+}
+
+static void assert_region(const struct sdk_dump *dump, unsigned index, int lost,
+                          const struct diagnosis *diagnosis, const char *what) {
+    const struct image_region *region = &diagnosis->image.regions[index];
+    cr_assert_eq(region->start, dump->starts[index], "%s: start", what);
+    cr_assert_eq(region->end, dump->ends[index], "%s: end", what);
+    cr_assert_eq(region->free_bytes, dump->free_bytes[index], "%s: free", what);
+    cr_assert(region->has_blocks, "%s: has_blocks", what);
+    if (lost >= 0) {
+        cr_assert_eq(region->largest_free, dump->largest[index], "%s: largest free", what);
+        cr_assert_eq(region->live_blocks + (uint32_t)lost, dump->live[index],
+                     "%s: %" PRIu32 " of %" PRIu32 " live blocks", what, region->live_blocks,
+                     dump->live[index]);
+    }
+}
+
+static void assert_damage(size_t row, const struct sdk_build *build, uint64_t seed) {
+    char expected[256];
+    char got[1200];
+    char error[256];
+    char what[300];
+    struct sdk_dump *dump = sdk_dump_make(build, seed);
+    const size_t at = choose_block(dump, damages[row].live_behind);
+    damages[row].damage(dump, at, expected, sizeof(expected));
+    struct diagnose_options options = {0};
+    struct diagnosis diagnosis;
+    cr_assert(diagnose(dump->bytes, SDK_DUMP_BYTES, &options, &diagnosis, error), "%s", error);
+    summarize(&diagnosis, got, sizeof(got));
+    snprintf(what, sizeof(what), "%s, build %s, W800_SEED=%" PRIu64 ", block %zu",
+             damages[row].name, build->name, seed, at);
+    cr_assert_str_eq(got, expected, "%s: %s, expected %s\n%s", what, got, expected,
+                     diagnosis.findings.count > 0 ? diagnosis.findings.list[0].evidence : "");
+    cr_assert_leq(diagnosis.findings.count, 1, "%s: %zu findings, second:\n%s", what,
+                  diagnosis.findings.count, diagnosis.findings.list[1].evidence);
+    cr_assert_eq(diagnosis.image.tracing, build->tracing, "%s: tracing", what);
+    cr_assert_eq(diagnosis.image.poisoning, build->comprehensive ? 2 : build->poisoning, "%s",
+                 what);
+    assert_region(dump, 0, damages[row].lost, &diagnosis, what);
+    assert_region(dump, 1, 0, &diagnosis, what);
+    release(&diagnosis);
+    sdk_dump_free(dump);
+}
+
+Test(ramdump, damage_is_told_by_its_kind_and_block_in_every_build) {
+    for (uint64_t round = 0; round < ROUNDS; ++round) {
+        for (size_t build = 0; build < 6; ++build) {
+            for (size_t row = 0; row < DAMAGES; ++row) {
+                assert_damage(row, &sdk_builds[build], trace_text_seed() * 1000 + round);
+            }
+        }
+    }
+}
