@@ -10,12 +10,11 @@
 #include "shrink_internal.h"
 #include "workload.h"
 
-/* Work is counted in events replayed, about five million a second. A pass that gets nowhere
- * must leave some for what comes after it. */
-#define LIMIT_PASSES 8000000u
-#define LIMIT_REBUILD 12000000u
-#define LIMIT_AGAIN 20000000u
-#define LIMIT_ALL 28000000u
+/* Work is counted in events replayed, about five million a second. The first pass must not
+ * spend all of it: where it gets nowhere, something else may. */
+#define LIMIT_FIRST(events) (500000u + 100u * (uint64_t)(events))
+#define LIMIT_PASSES 24000000u
+#define LIMIT_NUMBERS 28000000u
 
 #define FEW_EVENTS 20u /* a person sees them all at once */
 
@@ -155,20 +154,19 @@ static void passes(struct shrink *shrink, uint64_t limit) {
 }
 
 static void reduce(struct shrink *shrink) {
-    shrink->limit = LIMIT_PASSES;
+    shrink->limit = LIMIT_FIRST(shrink->events_before);
     shorten(shrink);
     without_appends(shrink);
     if (is_traced(&shrink->failure)) { /* each block has its place: nothing can just go */
         shrink_rebuild(shrink);
     }
-    passes(shrink, LIMIT_PASSES);
-    if (shrink->count > FEW_EVENTS) {
-        shrink->limit = LIMIT_REBUILD;
-        if (shrink_rebuild(shrink)) {
-            passes(shrink, LIMIT_AGAIN);
-        }
+    passes(shrink, LIMIT_FIRST(shrink->events_before));
+    for (int round = 0; round < 2 && shrink->count > FEW_EVENTS; round++) {
+        shrink->limit = LIMIT_PASSES;
+        shrink_rebuild(shrink);
+        passes(shrink, LIMIT_PASSES);
     }
-    shrink->limit = LIMIT_ALL;
+    shrink->limit = LIMIT_NUMBERS;
     for (int round = 0; round < 3 && shrink_numbers(shrink); round++) {
         shrink_events(shrink);
     }
