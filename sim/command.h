@@ -13,7 +13,9 @@
 #define STATUS_FINDING 1
 #define STATUS_UNUSABLE 2
 
+int command_diagnose(int argc, char **argv);
 int command_replay(int argc, char **argv);
+int command_convert(int argc, char **argv);
 int command_shrink(int argc, char **argv);
 
 /* A file's name fit for a terminal and for one line: control bytes as \xNN. The caller frees

@@ -12,6 +12,7 @@ static const struct {
     int (*run)(int argc, char **argv);
     const char *what;
 } commands[] = {
+    {"diagnose", command_diagnose, "say what a console log or a RAM dump shows"},
     {"replay", command_replay, "run traces on a simulated W800 and check every address"},
     {"shrink", command_shrink, "find the smallest trace that fails the same way"},
 };

@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Bytes to lines to records: reads the file in large chunks, and mends what was torn.
+ *
+ * Two things tear a line. A heap print does not wait for a buffered log line to end: then the
+ * log line's head stands before the print, and its tail is a line of its own further down.
+ * And a log line, or a lost carriage return, may come into the middle of a print. Both are
+ * joined again only if what results is complete and correct in its form; a print that stays
+ * torn counts as damaged.
+ */
+#include "console.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "console_internal.h"
+
+#define CHUNK_BYTES (1u << 20)
+#define BROKEN_AGE_MAX 4u /* log lines that may stand in the middle of a torn print */
+
+/* The beginning of something whose end has not come yet. */
+struct piece {
+    bool held;
+    unsigned age; /* lines that came in between */
+    size_t length;
+    struct console_record record;
+    char text[CONSOLE_LINE_MAX];
+};
+
+struct console {
+    FILE *file;
+    char *chunk;
+    size_t begin, end; /* of the unread bytes */
+    bool file_ended;
+    uint64_t lines;
+    uint64_t damaged;
+    struct console_record queue[4]; /* of the line at work */
+    size_t queue_first, queue_count;
+    struct piece print; /* torn */
+    struct piece log;   /* overtaken */
+    char joined_print[2 * CONSOLE_LINE_MAX];
+    char joined_log[2 * CONSOLE_LINE_MAX];
+    struct console_triggers triggers;
+};
+
+struct console *console_open(FILE *file) {
+    struct console *console = calloc(1, sizeof *console);
+    if (console == NULL) {
+        return NULL;
+    }
+    console->file = file;
+    console->chunk = malloc(CHUNK_BYTES);
+    if (console->chunk == NULL) {
+        free(console);
+        return NULL;
+    }
+    console_triggers_init(&console->triggers);
+    return console;
+}
+
+void console_close(struct console *console) {
+    if (console != NULL) {
+        free(console->chunk);
+        free(console);
+    }
+}
+
+uint64_t console_lines(const struct console *console) { return console->lines; }
+
+uint64_t console_damaged(const struct console *console) { return console->damaged; }
+
+static void push(struct console *console, const struct console_record *record) {
+    struct console_record *queued = &console->queue[console->queue_count++];
+    *queued = *record;
+    queued->line = console->lines;
+}
+
+/* --- mending -------------------------------------------------------------------------------- */
+
+static void hold(struct piece *piece, const char *text, size_t length,
+                 const struct console_record *record) {
+    piece->held = true;
+    piece->age = 0;
+    piece->length = length < sizeof piece->text ? length : sizeof piece->text;
+    piece->record = *record;
+    memcpy(piece->text, text, piece->length);
+}
+
+static size_t join(char *joined, const struct piece *piece, const char *text, size_t length) {
+    length = length < CONSOLE_LINE_MAX ? length : CONSOLE_LINE_MAX;
+    memcpy(joined, piece->text, piece->length);
+    memcpy(joined + piece->length, text, length);
+    return piece->length + length;
+}
+
+/* The torn print's end will not come. What it says with certainty all the same is kept. */
+static void give_up_print(struct console *console) {
+    if (!console->print.held) {
+        return;
+    }
+    console->print.held = false;
+    console->damaged++;
+    size_t length = join(console->joined_print, &console->print, "", 0);
+    struct console_record record = {.ms = CONSOLE_NO_MS};
+    if (console_parse_remains(console->joined_print, length, &record)) {
+        push(console, &record);
+    }
+}
+
+/* True if this line is the torn print's end. */
+static bool mend_print(struct console *console, const char *text, size_t length) {
+    if (!console->print.held) {
+        return false;
+    }
+    size_t begin = 0;
+    struct console_record record = {.ms = CONSOLE_NO_MS};
+    length = join(console->joined_print, &console->print, text, length);
+    if (console_parse_print(console->joined_print, length, &record, &begin) != CONSOLE_PARSED ||
+        begin != 0 || record.kind != console->print.record.kind) {
+        return false;
+    }
+    console->print.held = false;
+    push(console, &record);
+    return true;
+}
+
+/* A line of unknown origin may be the tail of the log line that a print overtook. */
+static void mend_log(struct console *console, const char *text, size_t length) {
+    struct console_record record = {.kind = CONSOLE_OTHER, .ms = CONSOLE_NO_MS};
+    record.text = (struct console_text){text, length};
+    if (console->log.held) {
+        console->log.held = false;
+        length = join(console->joined_log, &console->log, text, length);
+        if (console_parse_log(console->joined_log, length, &record)) {
+            record.ms = CONSOLE_NO_MS; /* it was told with the head */
+            text = record.text.at;
+            length = record.text.length;
+        }
+    }
+    record.worth_a_look = console_has_trigger(&console->triggers, text, length);
+    push(console, &record);
+}
+
+/* --- one line ------------------------------------------------------------------------------- */
+
+static bool take_log(struct console *console, const char *text, size_t length, bool trigger) {
+    struct console_record record = {0};
+    if (!console_parse_log(text, length, &record)) {
+        return false;
+    }
+    console->log.held = false;
+    if (console->print.held && console->print.age++ >= BROKEN_AGE_MAX) {
+        give_up_print(console);
+    }
+    record.worth_a_look = trigger;
+    push(console, &record);
+    return true;
+}
+
+/* The head of a log line that a print overtook. Its text says nothing before it is whole. */
+static void take_head(struct console *console, const char *text, size_t length) {
+    struct console_record record = {0};
+    if (length > 0 && console_parse_log(text, length, &record)) {
+        push(console, &record);
+        hold(&console->log, text, length, &record);
+    }
+}
+
+/* A print that is torn in this line: by a log line, whose own tail comes with it, or by the
+ * line's end. */
+static void take_broken(struct console *console, const char *text, size_t length,
+                        const struct console_record *record) {
+    give_up_print(console);
+    size_t log = console_find_log(text, length);
+    hold(&console->print, text, log, record);
+    if (log < length) {
+        take_log(console, text + log, length - log, true);
+    }
+}
+
+static void take_print(struct console *console, const char *text, size_t length) {
+    size_t begin = 0;
+    struct console_record record = {.ms = CONSOLE_NO_MS};
+    switch (console_parse_print(text, length, &record, &begin)) {
+    case CONSOLE_PARSED:
+        give_up_print(console);
+        take_head(console, text, begin);
+        if (record.kind == CONSOLE_HEAP_SIZE || record.kind == CONSOLE_BOOT) {
+            console->log.held = false; /* they are log lines themselves */
+        }
+        push(console, &record);
+        return;
+    case CONSOLE_BROKEN:
+        if (!mend_print(console, text, length)) {
+            /* A log line may just speak of such things: all of it counts as its text. */
+            take_log(console, text, length, true);
+            take_broken(console, text + begin, length - begin, &record);
+        }
+        return;
+    case CONSOLE_NOTHING:
+    default:
+        break;
+    }
+    if (take_log(console, text, length, true)) {
+        return;
+    }
+    if (!mend_print(console, text, length)) {
+        give_up_print(console);
+        console->damaged += console_resembles(text, length);
+        mend_log(console, text, length);
+    }
+}
+
+static bool is_log_line(const char *text, size_t length) {
+    return length > 8 && text[0] == '[' && text[2] == ']';
+}
+
+static void take_line(struct console *console, char *text, size_t length) {
+    while (length > 0 && text[length - 1] == '\r') {
+        length--;
+    }
+    length = console_strip_escapes(text, length);
+    while (length > 0 && *text == '\r') {
+        text++;
+        length--;
+    }
+    if (!is_log_line(text, length)) {
+        size_t stamp = console_stamp_length(text, length);
+        text += stamp;
+        length -= stamp;
+    }
+    if (length == 0) {
+        return;
+    }
+    bool plain = is_log_line(text, length) &&
+                 !console_has_trigger(&console->triggers, text, length) &&
+                 take_log(console, text, length, false);
+    if (!plain) {
+        take_print(console, text, length);
+    }
+}
+
+/* --- the file ------------------------------------------------------------------------------- */
+
+static void fill(struct console *console) {
+    memmove(console->chunk, console->chunk + console->begin, console->end - console->begin);
+    console->end -= console->begin;
+    console->begin = 0;
+    size_t got = fread(console->chunk + console->end, 1, CHUNK_BYTES - console->end, console->file);
+    console->end += got;
+    console->file_ended = got == 0;
+}
+
+/* The next line, or piece of an overlong one; false at the end. */
+static bool next_line(struct console *console, char **text, size_t *length) {
+    for (;;) {
+        size_t left = console->end - console->begin;
+        *text = console->chunk + console->begin;
+        *length = left < CONSOLE_LINE_MAX ? left : CONSOLE_LINE_MAX;
+        const char *newline = memchr(*text, '\n', *length);
+        if (newline != NULL) {
+            *length = (size_t)(newline - *text);
+            console->begin += *length + 1;
+            console->lines++;
+            return true;
+        }
+        if (left >= CONSOLE_LINE_MAX || console->file_ended) {
+            console->begin += *length;
+            console->lines += left > 0 && console->file_ended && left <= CONSOLE_LINE_MAX;
+            return left > 0;
+        }
+        fill(console);
+    }
+}
+
+bool console_next(struct console *console, struct console_record *record) {
+    while (console->queue_first == console->queue_count) {
+        char *text;
+        size_t length;
+        console->queue_first = console->queue_count = 0;
+        if (next_line(console, &text, &length)) {
+            take_line(console, text, length);
+        } else if (console->print.held) {
+            give_up_print(console);
+        } else {
+            return false;
+        }
+    }
+    *record = console->queue[console->queue_first++];
+    return true;
+}

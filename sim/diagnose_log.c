@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A console log, record by record: which boot it is, which list, which crash.
+ *
+ * Nothing is judged before it is complete: a crash when its last line has come or something
+ * else begins, growth when the boot ends, a failed request when there is a heap to judge it
+ * by. Findings of all boots are kept, up to a number no person reads beyond.
+ */
+#include "diagnose_log.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FINDINGS_MAX 256u
+#define RESET_MS 1000u   /* log times of tasks overtake each other by less */
+#define CRASH_LINES 200u /* from a corruption to the exception that it led to */
+
+/* --- boots ---------------------------------------------------------------------------------- */
+
+static void boot_end(struct log_state *state) {
+    struct diagnosis *diagnosis = state->diagnosis;
+    log_list_close(state);
+    log_crash_flush(state);
+    log_request_judge(state, true);
+    if (state->request.judged && state->request.count > 1 && diagnosis->findings.count > 0) {
+        struct finding *finding = &diagnosis->findings.list[diagnosis->findings.count - 1];
+        finding_evidence(finding, "%" PRIu64 " lines of this boot speak of failed requests\n",
+                         state->request.count);
+    }
+    if (!growth_judge(&state->growth, &diagnosis->image, &diagnosis->findings)) {
+        state->out_of_memory = true;
+    }
+}
+
+static void boot_begin(struct log_state *state) {
+    boot_end(state);
+    if (state->list.count != 0 || state->stats.has_total) {
+        if (!log_image_build(state)) {
+            state->out_of_memory = true;
+        }
+    }
+    log_list_forget(state);
+    growth_restart(&state->growth);
+    state->stats = (struct log_stats){0};
+    state->crash = (struct log_crash){0};
+    state->request = (struct log_request){0};
+    state->boot_has_size = state->boot_has_banner = false;
+    memset(state->recent_ms, 0, sizeof state->recent_ms);
+    state->boots++;
+}
+
+/* Log times restart at 0: two lines running that are earlier than two lines running before. A
+ * single wrong digit cannot make that. */
+static void follow_ms(struct log_state *state, uint64_t ms) {
+    uint64_t *recent = state->recent_ms;
+    if (recent[2] <= ms && recent[0] > ms + RESET_MS && recent[1] > ms + RESET_MS) {
+        boot_begin(state);
+        recent[2] = 0;
+    }
+    recent[0] = recent[1];
+    recent[1] = recent[2];
+    recent[2] = ms;
+}
+
+static void see_banner(struct log_state *state, bool *seen) {
+    if (*seen) {
+        boot_begin(state);
+    }
+    *seen = true;
+}
+
+/* --- prints of the heap --------------------------------------------------------------------- */
+
+static void see_stats_row(struct log_state *state, const struct console_record *record) {
+    static const char *const names[] = {"SRAM", "DRAM", "PSRAM"};
+    struct log_stats *stats = &state->stats;
+    if (record->text.length == 5 && memcmp(record->text.at, "Total", 5) == 0) {
+        *stats = (struct log_stats){.has_total = true, .total = record->size, .line = state->line};
+        growth_add_total(&state->growth, record->size);
+        return;
+    }
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (record->text.length == strlen(names[i]) &&
+            memcmp(record->text.at, names[i], record->text.length) == 0) {
+            stats->has_region[i] = true;
+            stats->free_bytes[i] = record->size;
+            stats->minimum[i] = record->minimum;
+            stats->line = state->line;
+        }
+    }
+}
+
+static void copy_text(char *to, size_t room, struct console_text text) {
+    size_t length = text.length < room - 1 ? text.length : room - 1;
+    for (size_t i = 0; i < length; i++) {
+        bool plain = text.at[i] >= 0x20 && text.at[i] < 0x7f;
+        to[i] = plain ? text.at[i] : '?';
+    }
+    to[length] = '\0';
+}
+
+static void see_corruption(struct log_state *state, const struct console_record *record) {
+    struct log_crash *crash = &state->crash;
+    if (crash->corruption || crash->assertion || crash->exception) {
+        log_crash_flush(state);
+    }
+    log_list_close(state);
+    state->poisoning_seen = true;
+    crash->corruption = true;
+    crash->corruption_line = record->line;
+    crash->pointer = record->has_pointer ? record->pointer : 0;
+    crash->size = record->size;
+    crash->site_line = record->site_line;
+    if (record->text.length != 0) {
+        uint32_t site = image_site(&state->diagnosis->image, record->text.at, record->text.length);
+        state->out_of_memory = state->out_of_memory || site == UINT32_MAX;
+        crash->site = site != UINT32_MAX ? site : 0;
+    }
+    const struct log_block *block = log_list_find(&state->previous, crash->pointer);
+    if (block != NULL && crash->site == 0) {
+        crash->size = block->size; /* its line is damaged behind the address */
+        crash->site = block->site;
+        crash->site_line = block->site_line;
+    }
+    if (crash->size > 0x00800000u) {
+        crash->size = 0; /* the size in the header is smashed */
+    }
+}
+
+static void see_assertion(struct log_state *state, const struct console_record *record) {
+    struct log_crash *crash = &state->crash;
+    if (crash->assertion || crash->exception) {
+        log_crash_flush(state);
+    }
+    log_list_close(state);
+    crash->assertion = true;
+    crash->assertion_line = record->line;
+    crash->assert_line = record->site_line;
+    copy_text(crash->expression, sizeof crash->expression, record->expression);
+    copy_text(crash->assert_file, sizeof crash->assert_file, record->text);
+    copy_text(crash->function, sizeof crash->function, record->function);
+    const char *slash = strrchr(crash->assert_file, '/');
+    const char *back = strrchr(crash->assert_file, '\\');
+    const char *name = slash > back ? slash + 1 : back != NULL ? back + 1 : crash->assert_file;
+    crash->assert_in_heap = strstr(name, "heap") != NULL ||
+                            strstr(crash->expression, "block_") != NULL ||
+                            strstr(crash->expression, "corruption_magic") != NULL ||
+                            strstr(crash->expression, "5A5A5A") != NULL;
+    state->poisoning_seen =
+        state->poisoning_seen || strstr(crash->expression, "corruption_magic") != NULL;
+    if (strstr(crash->expression, "0x5A5A5A5A") != NULL) {
+        state->poisoning_seen = state->tail_seen = true;
+    }
+}
+
+/* --- exceptions ----------------------------------------------------------------------------- */
+
+static void see_exception(struct log_state *state, const struct console_record *record) {
+    struct log_crash *crash = &state->crash;
+    bool old = crash->corruption && !crash->assertion &&
+               record->line > crash->corruption_line + CRASH_LINES;
+    if (crash->exception || old) {
+        log_crash_flush(state);
+    }
+    log_list_close(state);
+    crash->exception = true;
+    crash->exception_line = record->line;
+    crash->number = record->number;
+}
+
+static void see_registers(struct log_state *state, const struct console_record *record) {
+    struct log_crash *crash = &state->crash;
+    if (!crash->exception) {
+        return;
+    }
+    for (uint32_t i = 0; i < record->count; i++) {
+        uint32_t index = record->registers[i].index;
+        uint32_t value = record->registers[i].value;
+        if (index == CONSOLE_REGISTER_PC) {
+            crash->pc = value;
+            crash->has_pc = true;
+        } else if (index == CONSOLE_REGISTER_PSR) {
+            crash->psr = value;
+        } else if (index < 16) {
+            crash->registers[index] = value;
+            crash->registers_known |= 1u << index;
+        }
+        if (index == 15) {
+            crash->r15 = value;
+            crash->has_r15 = true;
+        }
+    }
+}
+
+/* --- ordinary lines ------------------------------------------------------------------------- */
+
+static void see_text(struct log_state *state, const struct console_record *record) {
+    if (record->ms != CONSOLE_NO_MS) {
+        follow_ms(state, record->ms);
+    }
+    if (!record->worth_a_look) {
+        return;
+    }
+    log_request_seen(state, record);
+    const struct console_text *text = &record->text;
+    if (memmem(text->at, text->length, "DMA", 3) != NULL &&
+        (memmem(text->at, text->length, "PSRAM", 5) != NULL ||
+         memmem(text->at, text->length, "psram", 5) != NULL)) {
+        state->crash.mentions_dma = true;
+    }
+}
+
+static void see_stack_overflow(struct log_state *state, const struct console_record *record) {
+    if (state->crash.exception) {
+        log_crash_flush(state);
+    }
+    state->crash.stack_overflow = true;
+    copy_text(state->crash.task, sizeof state->crash.task, record->text);
+}
+
+static void follow(struct log_state *state, const struct console_record *record) {
+    state->line = record->line;
+    state->recognized += record->kind != CONSOLE_OTHER;
+    switch (record->kind) {
+    case CONSOLE_OTHER:
+    case CONSOLE_LOG:
+        see_text(state, record);
+        break;
+    case CONSOLE_BOOT:
+        see_banner(state, &state->boot_has_banner);
+        break;
+    case CONSOLE_HEAP_SIZE:
+        see_banner(state, &state->boot_has_size);
+        break;
+    case CONSOLE_STATS:
+        log_list_close(state);
+        break;
+    case CONSOLE_STATS_ROW:
+        see_stats_row(state, record);
+        break;
+    case CONSOLE_BLOCK:
+        log_list_block(state, record);
+        break;
+    case CONSOLE_SUMMARY:
+        log_list_summary(state, record);
+        log_request_judge(state, false);
+        break;
+    case CONSOLE_CORRUPTION:
+        see_corruption(state, record);
+        break;
+    case CONSOLE_ASSERTION:
+        see_assertion(state, record);
+        break;
+    case CONSOLE_EXCEPTION:
+        see_exception(state, record);
+        break;
+    case CONSOLE_EXCEPTION_NAME:
+        copy_text(state->crash.name, sizeof state->crash.name, record->text);
+        state->crash.has_name = true;
+        break;
+    case CONSOLE_REGISTERS:
+    case CONSOLE_ADDR2LINE:
+        see_registers(state, record);
+        break;
+    case CONSOLE_STACK_OVERFLOW:
+        see_stack_overflow(state, record);
+        break;
+    default:
+        break;
+    }
+}
+
+/* --- the file ------------------------------------------------------------------------------- */
+
+static void finish(struct log_state *state) {
+    struct diagnosis *diagnosis = state->diagnosis;
+    boot_end(state);
+    if ((state->list.count != 0 || state->stats.has_total) && !log_image_build(state)) {
+        state->out_of_memory = true;
+    }
+    diagnosis->lines = console_lines(state->console);
+    diagnosis->damaged = console_damaged(state->console) + state->implausible + state->missing;
+    findings_sort(&diagnosis->findings);
+}
+
+bool diagnose_log(FILE *log, const char *name, const struct diagnose_options *options,
+                  struct diagnosis *diagnosis, char *error, size_t error_size) {
+    struct log_state state = {.diagnosis = diagnosis, .options = options};
+    struct console_record record;
+    state.console = console_open(log);
+    state.out_of_memory = state.console == NULL;
+    while (!state.out_of_memory && diagnosis->findings.count < FINDINGS_MAX &&
+           console_next(state.console, &record)) {
+        follow(&state, &record);
+    }
+    if (!state.out_of_memory) {
+        finish(&state);
+    }
+    bool ok = false;
+    if (state.out_of_memory) {
+        snprintf(error, error_size, "%s: out of memory", name);
+    } else if (ferror(log)) {
+        snprintf(error, error_size, "%s:%" PRIu64 ": cannot be read further", name,
+                 diagnosis->lines);
+    } else if (state.recognized == 0) {
+        snprintf(error, error_size, "%s: none of its %" PRIu64 " lines is of a W800's console",
+                 name, diagnosis->lines);
+    } else {
+        ok = true;
+    }
+    console_close(state.console);
+    growth_free(&state.growth);
+    free(state.list.blocks);
+    free(state.previous.blocks);
+    return ok;
+}
