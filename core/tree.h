@@ -1,34 +1,37 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The free blocks of a region below its tail, as a digital tree inside themselves.
+ * The free blocks of a region below its tail, as a digital tree inside
+ * themselves.
  *
- * Key of a block is its *end* (a split leaves it alone, and so does a merge with the
- * block behind). Each level of the tree halves the range of ends by one address bit;
- * of the blocks in a range the one with the lowest address stands at the range's root,
- * the others below it in the two half ranges:
+ * Key of a block is its *end* (a split leaves it alone, and so does a merge
+ * with the block behind). Each level of the tree halves the range of ends by
+ * one address bit; of the blocks in a range the one with the lowest address
+ * stands at the range's root, the others below it in the two half ranges:
  *
  *                 A                 addresses A < B < C < D < E
  *               /   \
- *              B     D              preorder is address order, so the first node met
- *               \     \             in preorder that is large enough is the first fit
- *                C     E
+ *              B     D              preorder is address order, so the first
+ * node met \     \             in preorder that is large enough is the first
+ * fit C     E
  *
- * Each link holds the largest size from its node downwards, so the search goes straight
- * down: take the node if it fits, else left if something there fits, else right. No
- * balancing, no rotations; the depth is bounded by the number of address bits in which
- * the region's blocks differ, 15 for SRAM, 16 for DRAM, 20 for 8 MiB of PSRAM.
+ * Each link holds the largest size from its node downwards, so the search goes
+ * straight down: take the node if it fits, else left if something there fits,
+ * else right. No balancing, no rotations; the depth is bounded by the number of
+ * address bits in which the region's blocks differ, 15 for SRAM, 16 for DRAM,
+ * 20 for 8 MiB of PSRAM.
  *
- * The path from the root is kept on the stack, not as parent links in memory. Every
- * descent is bounded by its path and checks each node's seal before it believes it. A
- * function that returns false has met a smashed node; what it had changed until then
- * stays changed (the caller closes the region).
+ * The path from the root is kept on the stack, not as parent links in memory.
+ * Every descent is bounded by its path and checks each node's seal before it
+ * believes it. A function that returns false has met a smashed node; what it
+ * had changed until then stays changed (the caller closes the region).
  */
 #ifndef TREE_H
 #define TREE_H
 
 #include "layout.h"
 
-/* Links on the longest path, root included: address bits 31 to 3, and the root's. */
+/* Links on the longest path, root included: address bits 31 to 3, and the
+ * root's. */
 #define TREE_PATH_MAX 30u
 
 struct tree_path {
@@ -53,22 +56,24 @@ static inline bool tree_measure(struct wm_heap_link *link) {
     return changed;
 }
 
-/* The same for the path's first `depth` links, upwards until one is right already. */
+/* The same for the path's first `depth` links, upwards until one is right
+ * already. */
 static inline void tree_update(const struct tree_path *path, uint32_t depth) {
     while (depth > 0 && tree_measure(path->link[depth - 1u])) {
         depth--;
     }
 }
 
-/* May this node stand below the one at `above` (0: at the root)? Addresses rise on the way
- * down, so smashed links make no circle and no two nodes of a path overlap. */
+/* May this node stand below the one at `above` (0: at the root)? Addresses rise
+ * on the way down, so smashed links make no circle and no two nodes of a path
+ * overlap. */
 static inline bool tree_descends(const struct wm_heap_region *region, uint32_t above,
                                  uint32_t node) {
     return node >= above + SMALLEST_BLOCK && node_is_sound(region, node);
 }
 
-/* Finds the first block in address order of at least `want` bytes. Requires that the
- * root says there is one. */
+/* Finds the first block in address order of at least `want` bytes. Requires
+ * that the root says there is one. */
 static inline bool tree_first_fit(struct wm_heap_region *region, uint32_t want,
                                   struct tree_path *path) {
     struct wm_heap_link *link = &region->root;
@@ -118,8 +123,9 @@ static inline bool tree_same_range(uint32_t a, uint32_t b, uint32_t bit) {
     return (a ^ b) >> 1 < bit;
 }
 
-/* Puts a block into the tree: down its key's path, and where it meets a block with a
- * higher address it takes that one's place and that one goes on downwards. */
+/* Puts a block into the tree: down its key's path, and where it meets a block
+ * with a higher address it takes that one's place and that one goes on
+ * downwards. */
 static inline bool tree_insert(struct wm_heap_region *region, uint32_t address, uint32_t size) {
     struct wm_heap_link *link = &region->root;
     uint32_t bit = region->top_bit;
@@ -159,52 +165,52 @@ static inline bool tree_insert(struct wm_heap_region *region, uint32_t address, 
     return true;
 }
 
-/* Takes the path's last node out: the lowest block below it rises into its place, the
- * lowest below that one into the next, down to a leaf. The path is used up. */
+/* Takes the path's last node out: the lowest block below it rises into its
+ * place, the lowest below that one into the next, down to a leaf. The path is
+ * used up. */
 static inline bool tree_remove(const struct wm_heap_region *region, struct tree_path *path) {
-    struct wm_heap_link *link = tree_last(path);
-    struct wm_heap_link child[2] = {node_at(link->node)->child[0], node_at(link->node)->child[1]};
-    uint32_t bit = path->bit;
-    /* check the whole chain before the first write */
+    struct wm_heap_link **end = &path->link[path->depth - 1u];
+    struct wm_heap_link **first = end;
+    struct wm_heap_link *link = *first;
     uint32_t last = link->node;
-    for (uint32_t rising = child[child[0].node == 0].node; rising != 0;) {
+    struct wm_heap_link left = node_at(last)->child[0];
+    struct wm_heap_link right = node_at(last)->child[1];
+    uint32_t bit = path->bit;
+    for (;;) {
+        uint32_t rising = left.node;
+        if (rising == 0) {
+            rising = right.node;
+        }
+        if (rising == 0) {
+            break;
+        }
         bit >>= 1;
         if (!tree_descends(region, last, rising) || bit < 4u) {
             return false;
         }
-        last = rising;
-        const struct wm_heap_node *node = node_at(rising);
-        rising = node->child[node->child[0].node == 0].node;
-    }
-    uint32_t above = path->depth - 1u;
-    for (;;) {
-        uint32_t side = child[0].node == 0;
-        uint32_t rising = child[side].node;
-        if (rising == 0) {
-            break;
-        }
         struct wm_heap_node *node = node_at(rising);
-        struct wm_heap_link below[2] = {node->child[0], node->child[1]};
-        node->child[0] = child[0];
-        node->child[1] = child[1];
+        struct wm_heap_link below_left = node->child[0];
+        struct wm_heap_link below_right = node->child[1];
+        node->child[0] = left;
+        node->child[1] = right;
         link->node = rising;
-        path->link[path->depth - 1u] = link;
-        path->depth++;
-        link = &node->child[side];
-        child[0] = below[0];
-        child[1] = below[1];
+        *end++ = link;
+        link = &node->child[left.node == 0];
+        left = below_left;
+        right = below_right;
+        last = rising;
     }
     *link = (struct wm_heap_link){0, 0};
-    /* every range on the chain lost a block of its own */
-    for (uint32_t i = path->depth - 1u; i > above;) {
-        tree_measure(path->link[--i]);
+    while (end > first) { /* every range on the chain lost a block of its own */
+        tree_measure(*--end);
     }
-    tree_update(path, above);
+    tree_update(path, (uint32_t)(first - path->link));
     return true;
 }
 
-/* Gives the path's last node another address or size; its end stays in its range and
- * its rank among the addresses stays the same. The two nodes may overlap. */
+/* Gives the path's last node another address or size; its end stays in its
+ * range and its rank among the addresses stays the same. The two nodes may
+ * overlap. */
 static inline void tree_move(const struct tree_path *path, uint32_t address, uint32_t size) {
     struct wm_heap_link *link = tree_last(path);
     struct wm_heap_node node = *node_at(link->node);
@@ -215,7 +221,8 @@ static inline void tree_move(const struct tree_path *path, uint32_t address, uin
     tree_update(path, path->depth);
 }
 
-/* The same to a lower address; false if a node above it on the path stands in the way. */
+/* The same to a lower address; false if a node above it on the path stands in
+ * the way. */
 static inline bool tree_lower(const struct tree_path *path, uint32_t address, uint32_t size) {
     if (path->depth > 1u && address < path->link[path->depth - 2u]->node + SMALLEST_BLOCK) {
         return false;
@@ -224,8 +231,8 @@ static inline bool tree_lower(const struct tree_path *path, uint32_t address, ui
     return true;
 }
 
-/* Lets the path's last node, which ends at `end`, reach up to `new_end`; no other free
- * block lies between the two. */
+/* Lets the path's last node, which ends at `end`, reach up to `new_end`; no
+ * other free block lies between the two. */
 static inline bool tree_extend(struct wm_heap_region *region, struct tree_path *path, uint32_t end,
                                uint32_t new_end) {
     uint32_t address = tree_last(path)->node;
@@ -237,9 +244,9 @@ static inline bool tree_extend(struct wm_heap_region *region, struct tree_path *
     return tree_remove(region, path) && tree_insert(region, address, size);
 }
 
-/* The link of the node that follows the path's last one in address order. Sets *depth
- * to the number of the path's links that lead to it. NULL: the last node is the highest,
- * or a node is smashed. */
+/* The link of the node that follows the path's last one in address order. Sets
+ * *depth to the number of the path's links that lead to it. NULL: the last node
+ * is the highest, or a node is smashed. */
 static inline struct wm_heap_link *tree_after(const struct tree_path *path, uint32_t *depth) {
     struct wm_heap_link *link = tree_last(path);
     struct wm_heap_node *node = node_at(link->node);
@@ -260,8 +267,9 @@ static inline struct wm_heap_link *tree_after(const struct tree_path *path, uint
     return NULL;
 }
 
-/* Joins the path's last node and the node after it in address order, which must stand at
- * `next`, with what lies between them, into one block that ends where `next` ends. */
+/* Joins the path's last node and the node after it in address order, which must
+ * stand at `next`, with what lies between them, into one block that ends where
+ * `next` ends. */
 static inline bool tree_join(struct wm_heap_region *region, struct tree_path *path, uint32_t next,
                              uint32_t new_end) {
     uint32_t depth;

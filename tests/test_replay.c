@@ -306,7 +306,7 @@ Test(replay, an_overrun_into_a_header_names_the_block_before_it) {
     const struct replay_fault *fault = &result.faults[0];
     cr_expect_eq(fault->before, 0x20004138u, "0x%08x", fault->before);
     cr_expect_str_eq(fault->before_site, "a.c:1");
-    cr_expect(strstr(fault->reason, "0x") != NULL, "no numbers in: %s", fault->reason);
+    cr_expect_str_eq(fault->reason, "failed: header's seal matches its words");
     replay_result_free(&result);
 }
 
