@@ -48,6 +48,7 @@ struct ramdump_block {
     uint8_t bad;      /* of SMASHED */
     bool lost_size;   /* its size was found by searching for the next header, or not at all */
     bool was_free;    /* a smashed one: the free list leads to it, or its flag says so */
+    bool followed;    /* a newer live block links to it */
     bool unlisted;    /* a free one that the free list leaves out */
 };
 

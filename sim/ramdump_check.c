@@ -75,7 +75,7 @@ static unsigned check_site(const struct ramdump_memory *memory, uint32_t address
     if (file != 0 && !(file >= FLASH_START && file < FLASH_END) && !in_chip(file)) {
         bad |= RAMDUMP_BAD_FILE;
     }
-    if (line > LINE_MAX_PLAUSIBLE && line != LINE_NONE) {
+    if ((line > LINE_MAX_PLAUSIBLE && line != LINE_NONE) || (line == 0 && bad != 0)) {
         bad |= RAMDUMP_BAD_LINE;
     }
     return bad;
@@ -103,7 +103,7 @@ unsigned ramdump_check_live(const struct ramdump_heap *heap, const struct ramdum
                                   : (heap_pointer & 3u) != 0 || !in_chip(heap_pointer)) {
         bad |= RAMDUMP_BAD_HEAP;
     }
-    if ((caps & ~region->caps) != 0) {
+    if ((caps & ~region->caps) != 0 || (caps == 0 && (bad & RAMDUMP_BAD_HEAP) != 0)) {
         bad |= RAMDUMP_BAD_CAPS;
     }
     if (heap->tracing) {

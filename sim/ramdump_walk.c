@@ -199,13 +199,26 @@ static bool add_smashed(const struct ramdump_heap *heap, struct ramdump_region *
     return add_block(region, &block) && add_unknown(region, block.address + block.size, *next);
 }
 
+/* The first byte of a live block's size may have been cleared together with its next word, by
+ * a run of zeros: the header still looks sound. Then its size leads to bytes that nothing
+ * says are a header. Without tracing nothing would say so of a header either. */
+static bool size_may_be_cut(const struct ramdump_heap *heap, const struct ramdump_region *region,
+                            uint32_t address, uint32_t behind) {
+    const unsigned all = RAMDUMP_BAD_SIZE | RAMDUMP_BAD_HEAP | RAMDUMP_BAD_CAPS;
+    return heap->tracing && (size_at(heap, address) & 0xffu) == 0 &&
+           ramdump_word(&heap->memory, address) == 0 &&
+           (ramdump_check_live(heap, region, behind) & all) == all &&
+           !is_free_node(region, behind) && !contains(heap->links, heap->link_count, behind);
+}
+
 /* A live or free header whose size leads nowhere although a confirmed header stands before
  * that: the size is what is wrong. */
 static bool size_leads_astray(const struct ramdump_heap *heap, struct ramdump_region *region,
                               uint32_t address) {
     const uint32_t behind = address + size_at(heap, address);
     return !is_sound(heap, region, behind) &&
-           next_anchor(heap, region, address + heap->header_size + 8) < behind;
+           (next_anchor(heap, region, address + heap->header_size + 8) < behind ||
+            size_may_be_cut(heap, region, address, behind));
 }
 
 static bool add_astray(const struct ramdump_heap *heap, struct ramdump_region *region,
@@ -364,6 +377,91 @@ static bool check_links(struct ramdump_heap *heap) {
     return true;
 }
 
+/* --- The order of the live blocks ------------------------------------------------------- */
+
+/* The block that a live header's next word leads to. */
+static struct ramdump_block *older_block(const struct ramdump_heap *heap,
+                                         const struct ramdump_block *block) {
+    const uint32_t next = ramdump_word(&heap->memory, block->address);
+    const struct ramdump_block *older =
+        (block->bad & RAMDUMP_BAD_NEXT) == 0 ? ramdump_block_at(heap, next) : NULL;
+    if (older == NULL || older->address != next) {
+        return NULL;
+    }
+    const struct ramdump_region *region = &heap->regions[image_region_of(next)];
+    return &region->blocks[older - region->blocks];
+}
+
+struct chains {
+    struct ramdump_block *heads[2];
+    size_t count;
+};
+
+/* Where the list begins, and where it begins again behind a smashed link. */
+static void find_heads(struct ramdump_heap *heap, struct chains *chains) {
+    for (size_t i = 0; i < IMAGE_REGIONS_MAX; ++i) {
+        for (size_t j = 0; j < heap->regions[i].block_count; ++j) {
+            struct ramdump_block *block = &heap->regions[i].blocks[j];
+            struct ramdump_block *older =
+                block->state == IMAGE_LIVE ? older_block(heap, block) : NULL;
+            if (older != NULL) {
+                older->followed = true;
+            }
+        }
+    }
+    for (size_t i = 0; i < IMAGE_REGIONS_MAX; ++i) {
+        for (size_t j = 0; j < heap->regions[i].block_count; ++j) {
+            struct ramdump_block *block = &heap->regions[i].blocks[j];
+            if ((block->state == IMAGE_LIVE || block->state == IMAGE_SMASHED) && !block->was_free &&
+                !block->followed) {
+                chains->heads[chains->count < 2 ? chains->count : 1] = block;
+                ++chains->count;
+            }
+        }
+    }
+}
+
+/* Numbers a chain from `order` on; returns its last block. */
+static struct ramdump_block *number_chain(const struct ramdump_heap *heap,
+                                          struct ramdump_block *block, uint32_t *order) {
+    struct ramdump_block *last = block;
+    for (; block != NULL && block->order == UINT32_MAX; block = older_block(heap, block)) {
+        block->order = (*order)++;
+        last = block;
+    }
+    return last;
+}
+
+/* One smashed link breaks the list in two, whose order is still certain: the part that ends
+ * in the smashed block is the newer one. With more breaks it is not. */
+static void number_blocks(struct ramdump_heap *heap) {
+    struct chains chains = {{NULL, NULL}, 0};
+    uint32_t order = 0;
+    find_heads(heap, &chains);
+    if (!heap->tracing || chains.count == 0 || chains.count > 2) {
+        return;
+    }
+    if (chains.count == 1) {
+        number_chain(heap, chains.heads[0], &order);
+        return;
+    }
+    for (size_t first = 0; first < 2; ++first) {
+        const struct ramdump_block *at = chains.heads[first];
+        for (size_t steps = 0; at->state == IMAGE_LIVE && steps < heap->link_count; ++steps) {
+            const struct ramdump_block *older = older_block(heap, at);
+            if (older == NULL) {
+                break;
+            }
+            at = older;
+        }
+        if (at->state == IMAGE_SMASHED) {
+            number_chain(heap, chains.heads[first], &order);
+            number_chain(heap, chains.heads[1 - first], &order);
+            return;
+        }
+    }
+}
+
 bool ramdump_walk(struct ramdump_heap *heap) {
     for (size_t i = 0; i < IMAGE_REGIONS_MAX; ++i) {
         if (heap->regions[i].present && heap->regions[i].first_free != 0 &&
@@ -379,7 +477,11 @@ bool ramdump_walk(struct ramdump_heap *heap) {
             return false;
         }
     }
-    return check_links(heap);
+    if (!check_links(heap)) {
+        return false;
+    }
+    number_blocks(heap);
+    return true;
 }
 
 void ramdump_free(struct ramdump_heap *heap) {

@@ -162,6 +162,44 @@ static void overrun_far(struct sdk_dump *dump, size_t at, char *expected, size_t
     overrun(dump, at, dump->blocks[at + 1].size + 20, expected, size);
 }
 
+/* Not text, and nothing of the kind in front of it. */
+static void zeros_over(struct sdk_dump *dump, size_t at, uint32_t bytes, char *expected,
+                       size_t size) {
+    const struct sdk_block *block = &dump->blocks[at];
+    memset(sdk_at(dump, block->address + block->size), 0, bytes);
+    expect(expected, size, VERDICT_OVERFLOW, sdk_pointer(dump, block),
+           block->address + block->size + dump->build->header);
+}
+
+static void zeros_over_size(struct sdk_dump *dump, size_t at, char *expected, size_t size) {
+    zeros_over(dump, at, dump->build->tracing ? 6 : 8, expected, size);
+}
+
+static void zeros_over_30(struct sdk_dump *dump, size_t at, char *expected, size_t size) {
+    zeros_over(dump, at, 30, expected, size);
+}
+
+static void zeros_under(struct sdk_dump *dump, size_t at, char *expected, size_t size) {
+    const uint32_t pointer = sdk_pointer(dump, &dump->blocks[at]);
+    memset(sdk_at(dump, pointer - 7), 0, 7);
+    expect(expected, size, VERDICT_UNDERFLOW, pointer, 0);
+}
+
+/* A free block's link alone, by someone who still had the memory. */
+static void used_after_free(struct sdk_dump *dump, size_t at, char *expected, size_t size) {
+    while (dump->blocks[at].live) {
+        ++at;
+    }
+    const struct sdk_block *block = &dump->blocks[at];
+    sdk_put(dump, block->address, 0x01020304);
+    memset(sdk_at(dump, block->address - 4), 0, 4);
+    if (dump->build->comprehensive) { /* that was no guard byte */
+        sdk_put(dump, sdk_pointer(dump, block - 1) + dump->blocks[at - 1].requested, 0x5a5a5a5a);
+    }
+    expect(expected, size, VERDICT_USE_AFTER_FREE, sdk_pointer(dump, block),
+           sdk_pointer(dump, block));
+}
+
 static void underflow(struct sdk_dump *dump, size_t at, char *expected, size_t size) {
     const uint32_t pointer = sdk_pointer(dump, &dump->blocks[at]);
     memset(sdk_at(dump, pointer - 7), 'B', 7);
@@ -207,11 +245,20 @@ static const struct {
     bool live_behind; /* the block behind must be live: else it may be free */
     int lost;         /* live blocks that are no longer live */
 } damages[] = {
-    {"no damage", no_damage, false, 0},       {"1 byte over", overrun_1, true, 1},
-    {"5 bytes over", overrun_5, true, 1},     {"12 bytes over", overrun_12, false, -1},
-    {"40 bytes over", overrun_40, false, -1}, {"over a whole block", overrun_far, false, -1},
-    {"7 bytes under", underflow, false, 1},   {"tail word", tail, false, 0},
-    {"end marker", end_marker, false, 0},     {"heap pointer", middle_of_header, false, 1},
+    {"no damage", no_damage, false, 0},
+    {"1 byte over", overrun_1, true, 1},
+    {"5 bytes over", overrun_5, true, 1},
+    {"12 bytes over", overrun_12, false, -1},
+    {"40 bytes over", overrun_40, false, -1},
+    {"over a whole block", overrun_far, false, -1},
+    {"zeros over the size", zeros_over_size, true, 1},
+    {"30 zeros over", zeros_over_30, true, -1},
+    {"7 zeros under", zeros_under, false, 1},
+    {"free link", used_after_free, false, 0},
+    {"7 bytes under", underflow, false, 1},
+    {"tail word", tail, false, 0},
+    {"end marker", end_marker, false, 0},
+    {"heap pointer", middle_of_header, false, 1},
     {"freed twice", freed_twice, false, 0},
 };
 #define DAMAGES (sizeof(damages) / sizeof(damages[0]))
@@ -242,6 +289,27 @@ static void assert_region(const struct sdk_dump *dump, unsigned index, int lost,
     }
 }
 
+/* The live list's places are all there, from 0 on. */
+static void assert_order(const struct diagnosis *diagnosis, const char *what) {
+    static bool seen[SDK_BLOCKS_MAX];
+    size_t count = 0;
+    memset(seen, 0, sizeof(seen));
+    for (size_t i = 0; i < diagnosis->image.block_count; ++i) {
+        const struct image_block *block = &diagnosis->image.blocks[i];
+        if (block->state != IMAGE_LIVE && block->order == UINT32_MAX) {
+            continue;
+        }
+        cr_assert_lt(block->order, SDK_BLOCKS_MAX, "%s: order of 0x%08" PRIx32, what,
+                     block->pointer);
+        cr_assert_not(seen[block->order], "%s: order %" PRIu32 " twice", what, block->order);
+        seen[block->order] = true;
+        ++count;
+    }
+    for (size_t i = 0; i < count; ++i) {
+        cr_assert(seen[i], "%s: nobody is number %zu", what, i);
+    }
+}
+
 static void assert_damage(size_t row, const struct sdk_build *build, uint64_t seed) {
     char expected[256];
     char got[1200];
@@ -265,6 +333,9 @@ static void assert_damage(size_t row, const struct sdk_build *build, uint64_t se
                  what);
     assert_region(dump, 0, damages[row].lost, &diagnosis, what);
     assert_region(dump, 1, 0, &diagnosis, what);
+    if (damages[row].lost >= 0 && build->tracing) {
+        assert_order(&diagnosis, what);
+    }
     release(&diagnosis);
     sdk_dump_free(dump);
 }
