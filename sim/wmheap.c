@@ -15,6 +15,7 @@ static const struct {
     {"diagnose", command_diagnose, "say what a console log or a RAM dump shows"},
     {"replay", command_replay, "run traces on a simulated W800 and check every address"},
     {"shrink", command_shrink, "find the smallest trace that fails the same way"},
+    {"emit", command_emit, "write a trace as a test case in C"},
 };
 
 static void print_help(FILE *out) {
