@@ -14,6 +14,7 @@ static const struct {
 } commands[] = {
     {"diagnose", command_diagnose, "say what a console log or a RAM dump shows"},
     {"replay", command_replay, "run traces on a simulated W800 and check every address"},
+    {"convert", command_convert, "make a trace of a recording, a log or a RAM dump"},
     {"shrink", command_shrink, "find the smallest trace that fails the same way"},
     {"emit", command_emit, "write a trace as a test case in C"},
 };
