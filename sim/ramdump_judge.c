@@ -164,6 +164,7 @@ static unsigned high_end(const struct ramdump_heap *heap) {
 static bool tail_is_lost(const struct ramdump_heap *heap, const struct ramdump_block *block) {
     uint32_t requested = 0;
     return heap->comprehensive && block->state == IMAGE_LIVE &&
+           ramdump_holds(&heap->memory, block->address, block->size) &&
            !ramdump_find_tail(heap, block, &requested);
 }
 

@@ -24,7 +24,7 @@
 #define SMALLEST_NODE 24u
 #define CANARY 0xa5a5a5a5u
 #define GUARD_BYTE 0x5au
-#define SEAL_KEY 0x9e3779b9u
+#define SEAL_FACTOR 0x9e3779b1u
 #define OWNER_TAG 0xb1u
 #define FINDINGS_MAX 100u /* then it is no heap any more, and nobody reads on */
 
@@ -85,11 +85,12 @@ static uint32_t size_at(const struct own *own, uint32_t address) {
 }
 
 static uint32_t seal_of(const struct own *own, uint32_t address) {
-    uint32_t mixed = word(own, address + 4) * 0x6a2c5d93u + word(own, address + 8) * 0xb5480e4du;
+    uint32_t mixed = word(own, address + 4) * SEAL_FACTOR + word(own, address + 8);
     if (own->tracing) {
-        mixed += word(own, address + 16) * 0x3d91f6a7u + word(own, address + 20) * 0xd10b7c35u;
+        mixed =
+            (mixed * SEAL_FACTOR + word(own, address + 16)) * SEAL_FACTOR + word(own, address + 20);
     }
-    return SEAL_KEY ^ address ^ word(own, address) ^ mixed;
+    return address ^ word(own, address) ^ mixed * SEAL_FACTOR;
 }
 
 static bool is_live(const struct own *own, const struct wm_heap_region *region, uint32_t at) {
@@ -104,7 +105,7 @@ static bool is_free(const struct own *own, const struct wm_heap_region *region, 
     const uint32_t size = word(own, at);
     return at < region->tail && ramdump_holds(own->memory, at, SMALLEST_NODE) &&
            (size & FLAGS) == 0 && size >= SMALLEST_NODE && size < region->tail - at &&
-           word(own, at + 20) == (~SEAL_KEY ^ at ^ size);
+           word(own, at + 20) == ~(at ^ size);
 }
 
 static uint32_t next_sound(const struct own *own, const struct wm_heap_region *region,

@@ -271,11 +271,22 @@ static bool ends_here(const struct ramdump_heap *heap, struct ramdump_region *re
     return true;
 }
 
+/* The first header in a piece of memory: a sound live one, though what stands behind it may be
+ * smashed, or a confirmed one. */
+static uint32_t first_header(const struct ramdump_heap *heap, struct ramdump_region *region,
+                             uint32_t address) {
+    const uint32_t anchor = next_anchor(heap, region, address);
+    while (address < anchor && ramdump_check_live(heap, region, address) != 0) {
+        address += 8;
+    }
+    return address;
+}
+
 static bool walk_region(const struct ramdump_heap *heap, struct ramdump_region *region) {
     const uint32_t first = first_covered(heap, region);
     uint32_t at = first;
     if (region->start != first) {
-        at = next_anchor(heap, region, first);
+        at = first_header(heap, region, first);
         if (region->start != 0 && !add_unknown(region, first, at)) {
             return false;
         }

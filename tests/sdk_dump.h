@@ -62,6 +62,14 @@ static inline void sdk_put(struct sdk_dump *dump, uint32_t address, uint32_t val
     }
 }
 
+static inline uint32_t sdk_get(struct sdk_dump *dump, uint32_t address) {
+    uint32_t value = 0;
+    for (unsigned i = 0; i < 4; ++i) {
+        value |= (uint32_t)sdk_at(dump, address)[i] << 8 * i;
+    }
+    return value;
+}
+
 static inline uint32_t sdk_pointer(const struct sdk_dump *dump, const struct sdk_block *block) {
     return block->address + dump->build->header;
 }

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * RAM dumps that are not what they should be: without descriptors, pieces of memory, cut,
+ * garbled; and dumps of our own core. W800_SEED=N in the environment garbles otherwise.
+ */
+#include "../sim/diagnose.h"
+#include "heap_fixture.h"
+#include "sdk_dump.h"
+#include "trace_text.h"
+
+#include <criterion/criterion.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+TestSuite(ramdump_hostile, .timeout = 120);
+
+/* Reads exactly these bytes, so that a sanitizer sees one too many. */
+static bool diagnose(const uint8_t *bytes, size_t size, uint32_t base, struct diagnosis *diagnosis,
+                     char error[256]) {
+    const struct diagnose_options options = {.has_base = base != 0, .base = base};
+    uint8_t *exact = malloc(size + (size == 0));
+    memcpy(exact, bytes, size);
+    *diagnosis = (struct diagnosis){0};
+    cr_assert(image_init(&diagnosis->image));
+    error[0] = '\0';
+    const bool done = diagnose_memory(exact, size, "dump", &options, diagnosis, error, 256);
+    cr_assert(done || (error[0] != '\0' && strchr(error, '\n') == NULL), "no reason in one line");
+    free(exact);
+    return done;
+}
+
+static void release(struct diagnosis *diagnosis) {
+    findings_free(&diagnosis->findings);
+    image_free(&diagnosis->image);
+}
+
+/* Writes 40 bytes over the end of a live block of the first region. */
+static const struct sdk_block *smash(struct sdk_dump *dump, size_t from) {
+    while (!dump->blocks[from].live) {
+        ++from;
+    }
+    const struct sdk_block *block = &dump->blocks[from];
+    const uint32_t start = sdk_pointer(dump, block) + block->requested;
+    memset(sdk_at(dump, start), 'A', block->address + block->size + 40 - start);
+    return block;
+}
+
+static void assert_overflow(const struct sdk_dump *dump, const struct sdk_block *block,
+                            const struct finding *finding, const char *what) {
+    cr_assert_eq(finding->verdict, VERDICT_OVERFLOW, "%s: %s\n%s", what,
+                 verdict_name(finding->verdict), finding->evidence);
+    cr_assert_eq(finding->address, sdk_pointer(dump, block), "%s: 0x%08" PRIx32, what,
+                 finding->address);
+    cr_assert_eq(finding->victim, block->address + block->size + dump->build->header,
+                 "%s: victim 0x%08" PRIx32, what, finding->victim);
+}
+
+Test(ramdump_hostile, one_smashed_header_does_not_hide_another) {
+    for (size_t build = 0; build < 6; ++build) {
+        struct sdk_dump *dump = sdk_dump_make(&sdk_builds[build], trace_text_seed());
+        const struct sdk_block *first = smash(dump, 5);
+        const struct sdk_block *second = smash(dump, 20);
+        struct diagnosis diagnosis;
+        char error[256];
+        cr_assert(diagnose(dump->bytes, SDK_DUMP_BYTES, 0, &diagnosis, error), "%s", error);
+        cr_assert_eq(diagnosis.findings.count, 2, "%s: %zu findings", dump->build->name,
+                     diagnosis.findings.count);
+        assert_overflow(dump, first, &diagnosis.findings.list[0], dump->build->name);
+        assert_overflow(dump, second, &diagnosis.findings.list[1], dump->build->name);
+        release(&diagnosis);
+        sdk_dump_free(dump);
+    }
+}
+
+/* The memory from `base` on, the descriptors wiped if they are in it. */
+static void assert_piece(const struct sdk_build *build, uint32_t base, bool smashed) {
+    struct sdk_dump *dump = sdk_dump_make(build, trace_text_seed());
+    struct diagnosis diagnosis;
+    char error[256];
+    char what[64];
+    snprintf(what, sizeof(what), "build %s from 0x%08" PRIx32, build->name, base);
+    memset(sdk_at(dump, SDK_DESCRIPTORS), 0, 3 * 68);
+    const struct sdk_block *block = smashed ? smash(dump, 30) : NULL;
+    cr_assert(diagnose(sdk_at(dump, base), SDK_BASE + SDK_BYTES - base, base, &diagnosis, error),
+              "%s: %s", what, error);
+    cr_assert_eq(diagnosis.findings.count, smashed ? 1 : 0, "%s: %zu findings:\n%s", what,
+                 diagnosis.findings.count, diagnosis.findings.list[0].evidence);
+    if (smashed) {
+        assert_overflow(dump, block, &diagnosis.findings.list[0], what);
+    }
+    cr_assert_eq(diagnosis.image.header_size, build->header, "%s", what);
+    cr_assert_eq(diagnosis.image.tracing, build->tracing, "%s", what);
+    release(&diagnosis);
+    sdk_dump_free(dump);
+}
+
+Test(ramdump_hostile, without_descriptors_the_headers_tell_build_and_blocks) {
+    for (size_t build = 0; build < 6; ++build) {
+        assert_piece(&sdk_builds[build], SDK_BASE, false);
+        assert_piece(&sdk_builds[build], SDK_BASE, true);
+        assert_piece(&sdk_builds[build], 0x20005124u, false);
+        assert_piece(&sdk_builds[build], 0x20005124u, true);
+    }
+}
+
+/* DRAM's blocks moved to where PSRAM is, the rest of 2 MiB free. */
+static void assert_psram(const struct sdk_build *build, bool smashed) {
+    enum { PSRAM_BYTES = 2 << 20 };
+    struct sdk_dump *dump = sdk_dump_make(build, 1);
+    for (uint64_t seed = 2; dump->live[1] < 5; ++seed) {
+        sdk_dump_free(dump);
+        dump = sdk_dump_make(build, seed);
+    }
+    const uint32_t end = (0x30000000u + PSRAM_BYTES - build->header) & ~7u;
+    uint8_t *bytes = calloc(1, PSRAM_BYTES);
+    struct diagnosis diagnosis;
+    char error[256];
+    struct sdk_block *last = &dump->blocks[dump->count - 1];
+    const uint32_t used = last->address - dump->starts[1];
+    for (size_t i = 0; i < dump->count; ++i) {
+        const struct sdk_block *block = &dump->blocks[i];
+        if (block->region != 1) {
+            continue;
+        }
+        if (block->live) {
+            sdk_put(dump, block->address, 0);
+            sdk_put(dump, block->address + 12, 4);
+        } else if (block == last) {
+            sdk_put(dump, block->address, end);
+            sdk_put(dump, block->address + 4, end - 0x30000000u - used);
+        } else {
+            sdk_put(dump, block->address,
+                    sdk_get(dump, block->address) - dump->starts[1] + 0x30000000u);
+        }
+    }
+    if (smashed) {
+        size_t at = 0;
+        while (dump->blocks[at].region != 1 || !dump->blocks[at].live) {
+            ++at;
+        }
+        smash(dump, at);
+    }
+    memcpy(bytes, sdk_at(dump, dump->starts[1]), used + 64);
+    cr_assert(diagnose(bytes, PSRAM_BYTES, 0x30000000u, &diagnosis, error), "%s: %s", build->name,
+              error);
+    cr_assert_eq(diagnosis.findings.count, smashed, "%s: %zu findings:\n%s", build->name,
+                 diagnosis.findings.count, diagnosis.findings.list[0].evidence);
+    cr_assert(smashed || diagnosis.image.regions[2].end == end, "%s: end 0x%08" PRIx32, build->name,
+              diagnosis.image.regions[2].end);
+    release(&diagnosis);
+    free(bytes);
+    sdk_dump_free(dump);
+}
+
+Test(ramdump_hostile, psram_alone_is_read) {
+    for (size_t build = 0; build < 6; ++build) {
+        assert_psram(&sdk_builds[build], false);
+        assert_psram(&sdk_builds[build], true);
+    }
+}
+
+/* --- Cut and garbled -------------------------------------------------------------------- */
+
+Test(ramdump_hostile, cut_dumps_are_read_or_refused) {
+    for (size_t build = 0; build < 6; ++build) {
+        struct sdk_dump *dump = sdk_dump_make(&sdk_builds[build], trace_text_seed());
+        unsigned read = 0;
+        for (uint32_t size = 0; size < SDK_DUMP_BYTES; size += size < 100 ? 1 : 9973) {
+            struct diagnosis diagnosis;
+            char error[256];
+            if (diagnose(dump->bytes, size, 0, &diagnosis, error)) {
+                ++read;
+                cr_assert_eq(diagnosis.findings.count, 0, "%s cut to %" PRIu32 " bytes:\n%s",
+                             dump->build->name, size, diagnosis.findings.list[0].evidence);
+            }
+            release(&diagnosis);
+        }
+        cr_assert_geq(read, 20, "%s: %u", dump->build->name, read);
+        sdk_dump_free(dump);
+    }
+}
+
+/* Changes bytes, most of them where descriptors and headers are. */
+static void garble(struct sdk_dump *dump, uint64_t seed) {
+    dump->random = seed * 0x9e3779b97f4a7c15u + 7;
+    const uint32_t changes = 1 + sdk_random(dump, 8);
+    for (uint32_t i = 0; i < changes; ++i) {
+        const struct sdk_block *block = &dump->blocks[sdk_random(dump, (uint32_t)dump->count)];
+        uint32_t at = block->address + sdk_random(dump, dump->build->header);
+        if (sdk_random(dump, 4) == 0) {
+            at = SDK_DESCRIPTORS + sdk_random(dump, 136);
+        }
+        *sdk_at(dump, at) = sdk_random(dump, 2) != 0 ? (uint8_t)sdk_random(dump, 256)
+                                                     : (uint8_t)(*sdk_at(dump, at) ^ 1u << i);
+    }
+}
+
+Test(ramdump_hostile, garbled_dumps_are_read_or_refused) {
+    const uint64_t seed = trace_text_seed() * 1000;
+    for (uint64_t round = 0; round < 300; ++round) {
+        struct sdk_dump *dump = sdk_dump_make(&sdk_builds[round % 6], seed + round);
+        struct diagnosis diagnosis;
+        char error[256];
+        garble(dump, seed + round);
+        diagnose(dump->bytes, SDK_DUMP_BYTES, 0, &diagnosis, error);
+        release(&diagnosis);
+        sdk_dump_free(dump);
+    }
+}
+
+Test(ramdump_hostile, memory_without_a_heap_is_refused) {
+    static uint8_t bytes[SDK_DUMP_BYTES];
+    struct diagnosis diagnosis;
+    char error[256];
+    cr_assert_not(diagnose(bytes, sizeof(bytes), 0, &diagnosis, error));
+    release(&diagnosis);
+    cr_assert_not(diagnose(bytes, 5000, 0xfffff000u, &diagnosis, error));
+    release(&diagnosis);
+    for (size_t i = 0; i < sizeof(bytes); ++i) {
+        bytes[i] = (uint8_t)(i * i >> 7);
+    }
+    cr_assert_not(diagnose(bytes, sizeof(bytes) - 72, 0, &diagnosis, error));
+    release(&diagnosis);
+}
+
+/* --- Our own core ----------------------------------------------------------------------- */
+
+/* The machine's memory with the core's state where a firmware would have it. */
+static uint8_t *own_dump(const struct heap_build *build) {
+    uint8_t *bytes = calloc(1, SDK_DUMP_BYTES);
+    memcpy(bytes + SDK_REGISTER_BYTES, w800_pointer(SDK_BASE), SDK_BYTES);
+    memcpy(bytes + SDK_REGISTER_BYTES + 0x1000, build->state, sizeof(*build->state));
+    return bytes;
+}
+
+static void assert_own_clean(const struct heap_build *build, const struct diagnosis *diagnosis) {
+    const struct image_region *region = &diagnosis->image.regions[0];
+    cr_assert_eq(diagnosis->findings.count, 0, "%s:\n%s", build->name,
+                 diagnosis->findings.list[0].evidence);
+    cr_assert_eq(region->free_bytes + region->live_bytes, region->end - region->start);
+    cr_assert_eq(region->live_blocks, 40, "%s: %" PRIu32, build->name, region->live_blocks);
+    cr_assert_eq(region->largest_free, build->caps_largest_free_block(EXEC), "%s", build->name);
+}
+
+static void in_own_build(const struct heap_build *build) {
+    const struct w800_config config = layout_config(build, &heap_layouts[0]);
+    struct w800_error start_error;
+    struct diagnosis diagnosis;
+    char error[256];
+    void *blocks[60];
+    cr_assert(w800_start(&config, &start_error), "%s", start_error.text);
+    build->init();
+    for (size_t i = 0; i < 60; ++i) {
+        blocks[i] = build->alloc(40 + 8 * i, INTERNAL, "a.c", 7);
+    }
+    for (size_t i = 0; i < 60; i += 3) {
+        build->free(blocks[i]);
+    }
+    uint8_t *bytes = own_dump(build);
+    cr_assert(diagnose(bytes, SDK_DUMP_BYTES, 0, &diagnosis, error), "%s", error);
+    assert_own_clean(build, &diagnosis);
+    release(&diagnosis);
+    free(bytes);
+
+    /* 31 and 32 are live */
+    w800_write_past(blocks[31], 40, 'A');
+    bytes = own_dump(build);
+    cr_assert(diagnose(bytes, SDK_DUMP_BYTES, 0, &diagnosis, error), "%s", error);
+    cr_assert_eq(diagnosis.findings.count, 1, "%s: %zu", build->name, diagnosis.findings.count);
+    cr_assert_eq(diagnosis.findings.list[0].verdict, VERDICT_OVERFLOW, "%s", build->name);
+    cr_assert_eq(diagnosis.findings.list[0].address, w800_address(blocks[31]), "%s", build->name);
+    cr_assert_eq(diagnosis.findings.list[0].victim, w800_address(blocks[32]), "%s", build->name);
+    release(&diagnosis);
+    bytes[SDK_REGISTER_BYTES + 0x1004] = 99; /* version */
+    cr_assert_not(diagnose(bytes, SDK_DUMP_BYTES, 0, &diagnosis, error));
+    cr_assert_not_null(strstr(error, "version"), "%s", error);
+    release(&diagnosis);
+    free(bytes);
+    w800_stop();
+}
+
+Test(ramdump_hostile, dumps_of_our_own_core_are_read_in_every_build) {
+    in_every_build(in_own_build);
+}
