@@ -190,8 +190,9 @@ static void garble(struct sdk_dump *dump, uint64_t seed) {
         if (sdk_random(dump, 4) == 0) {
             at = SDK_DESCRIPTORS + sdk_random(dump, 136);
         }
-        *sdk_at(dump, at) = sdk_random(dump, 2) != 0 ? (uint8_t)sdk_random(dump, 256)
-                                                     : (uint8_t)(*sdk_at(dump, at) ^ 1u << i);
+        const uint8_t flipped = (uint8_t)(*sdk_at(dump, at) ^ 1u << i);
+        const uint8_t other = (uint8_t)sdk_random(dump, 256);
+        *sdk_at(dump, at) = sdk_random(dump, 2) != 0 ? other : flipped;
     }
 }
 
