@@ -191,7 +191,9 @@ static json_t *json_text(const char *text) {
     if (value == NULL) {
         char *clean = strdup(text);
         for (char *at = clean; clean != NULL && *at != '\0'; at++) {
-            *at = (unsigned char)*at >= 0x80 ? '?' : *at;
+            if ((unsigned char)*at >= 0x80) {
+                *at = '?';
+            }
         }
         value = clean != NULL ? json_string(clean) : json_null();
         free(clean);

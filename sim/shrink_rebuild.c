@@ -322,7 +322,7 @@ bool shrink_rebuild(struct shrink *shrink) {
         .holes = malloc((shrink->count + 1) * sizeof *rebuild.holes),
         .values = malloc((shrink->slots + 1u) * sizeof *rebuild.values),
         .given = malloc((shrink->slots + 1u) * sizeof *rebuild.given),
-        .named = malloc(2 * (REST_MAX + 1) * sizeof *rebuild.named),
+        .named = malloc(sizeof *rebuild.named * 2 * (REST_MAX + 1)),
     };
     bool smaller = false;
     if (rebuild.made == NULL || rebuild.holes == NULL || rebuild.values == NULL ||

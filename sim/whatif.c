@@ -164,9 +164,10 @@ static bool run_once(struct ask *ask, uint32_t sram_start, struct run *run) {
     trace.config = ask->options->config;
     for (uint32_t i = 0; i < trace.region_count; i++) {
         uint32_t start = ask->options->heap_start[i];
-        trace.regions[i].start = start != 0 ? start : trace.regions[i].start;
-        if (strcmp(trace.regions[i].name, "SRAM") == 0) {
+        if (strcmp(ask->base->regions[i].name, "SRAM") == 0) {
             trace.regions[i].start = sram_start;
+        } else if (start != 0) {
+            trace.regions[i].start = start;
         }
     }
     run->ask = ask;
@@ -266,7 +267,7 @@ static bool starts_are_possible(const struct trace *trace, const struct whatif_o
         const struct trace_region *region = &trace->regions[i];
         uint32_t start = options->heap_start[i];
         unsigned memory = 0;
-        while (strcmp(region->name, names[memory]) != 0) {
+        while (memory < 2 && strcmp(region->name, names[memory]) != 0) {
             memory++;
         }
         if (start != 0 && (start < memory_start[memory] || start >= region->end ||

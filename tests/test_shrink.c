@@ -198,7 +198,8 @@ static void unreachable(struct program *program) {
 
 /* The board returned another address, or a block where here there is no room. */
 static void other_address(struct program *program) {
-    long at = (program_alloc(program, 100, "DEFAULT"), ftell(program->out));
+    program_alloc(program, 100, "DEFAULT");
+    long at = ftell(program->out);
     uint32_t pointer = pointer_of(program, program->ids);
     fseek(program->out, at - 1, SEEK_SET);
     if (program->sites) { /* the result stands before the call site */
