@@ -5,6 +5,7 @@
  */
 #include "image.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,7 +39,7 @@ int image_region_of(uint32_t address) {
 bool image_init(struct image *image) {
     *image = (struct image){0};
     for (size_t i = 0; i < IMAGE_REGIONS_MAX; ++i) {
-        strcpy(image->regions[i].name, memories[i].name);
+        snprintf(image->regions[i].name, sizeof(image->regions[i].name), "%s", memories[i].name);
         image->regions[i].caps = memories[i].caps;
     }
     return image_site(image, "", 0) == 0;
@@ -101,7 +102,7 @@ static bool grow_sites(struct image *image) {
         return false;
     }
     image->sites = sites;
-    uint32_t *table = calloc(room * 2, sizeof(*table));
+    uint32_t *table = calloc((size_t)room * 2, sizeof(*table));
     if (table == NULL) {
         return false;
     }

@@ -12,12 +12,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "wm_heap_state.h"
+#include "../core/wm_heap_state.h"
 
 #define BOARD_BASE 0x20000000u
 #define BOARD_MEMORY 0x48000u
 #define REGISTERS 18u
-#define REGISTER_BYTES (REGISTERS * 4u)
+#define REGISTER_BYTES ((size_t)72)
 #define R15 15u
 #define PSR 16u
 #define PC 17u
@@ -30,7 +30,7 @@ struct registers {
 /* --- Registers -------------------------------------------------------------------------- */
 
 static void read_registers(const uint8_t *bytes, struct registers *registers) {
-    const struct ramdump_memory memory = {bytes, 0, REGISTER_BYTES};
+    const struct ramdump_memory memory = {bytes, 0, (uint32_t)REGISTER_BYTES};
     for (uint32_t i = 0; i < REGISTERS; ++i) {
         registers->words[i] = ramdump_word(&memory, 4 * i);
         registers->present = registers->present || registers->words[i] != 0;
@@ -225,7 +225,7 @@ static void explain(const char *name, size_t size, const struct diagnose_options
                  name, size, options->base);
     } else {
         snprintf(error, error_size,
-                 "%s: no heap in its %zu bytes, taken as the board's RAM (a dump of it has %u, "
+                 "%s: no heap in its %zu bytes, taken as the board's RAM (a dump of it has %zu, "
                  "other memory needs --base)",
                  name, size, REGISTER_BYTES + BOARD_MEMORY);
     }

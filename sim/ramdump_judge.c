@@ -41,8 +41,11 @@ bool ramdump_evidence_bytes(const struct ramdump_memory *memory, uint32_t from, 
         char text[16 + 1] = "";
         for (uint32_t i = 0; i < 16 && line + i < to && ramdump_holds(memory, line + i, 1); ++i) {
             const uint8_t byte = ramdump_byte(memory, line + i);
-            snprintf(hex + 3 * i, 4, " %02x", byte);
-            text[i] = byte >= ' ' && byte < 0x7f ? (char)byte : '.';
+            snprintf(hex + (size_t)3 * i, 4, " %02x", byte);
+            text[i] = '.';
+            if (byte >= ' ' && byte < 0x7f) {
+                memcpy(&text[i], &byte, 1);
+            }
         }
         if (!finding_evidence(finding, "  0x%08" PRIx32 " %-48s  |%s|\n", line, hex, text)) {
             return false;

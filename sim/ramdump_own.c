@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "wm_heap_state.h"
+#include "../core/wm_heap_state.h"
 
 #define STATE_BYTES offsetof(struct wm_heap_state, failed_callback)
 #define ALLOCATED 1u

@@ -104,8 +104,8 @@ Test(ramdump, registers_alone_are_an_exception) {
     struct diagnosis diagnosis;
     char error[256];
     const uint8_t pc[4] = {0x3a, 0x9f, 0x01, 0x08};
-    dump->bytes[4 * 16 + 2] = 2; /* psr: exception 2 */
-    memcpy(dump->bytes + 4 * 17, pc, 4);
+    dump->bytes[66] = 2; /* psr: exception 2 */
+    memcpy(dump->bytes + 68, pc, 4);
     cr_assert(diagnose(dump->bytes, SDK_DUMP_BYTES, &options, &diagnosis, error), "%s", error);
     cr_assert_eq(diagnosis.findings.count, 1);
     cr_assert_eq(diagnosis.findings.list[0].verdict, VERDICT_EXCEPTION);
