@@ -173,7 +173,9 @@ static bool from_heap(struct job *job, const char *path) {
     }
     job->kind = diagnosis.lines > 0 ? "log" : "dump";
     job->report.damaged = diagnosis.damaged;
-    bool done = convert_image(&diagnosis.image, &diagnosis.findings, &job->trace, &job->report,
+    snprintf(reason, sizeof reason, "out of memory");
+    bool done = convert_restore_block(&diagnosis.image, &diagnosis.findings) &&
+                convert_image(&diagnosis.image, &diagnosis.findings, &job->trace, &job->report,
                               reason, sizeof reason);
     if (!done) {
         fail(job, reason);

@@ -33,8 +33,13 @@ struct convert_report {
     bool has_fault;       /* the recorder saw one */
 };
 
-/* A heap at one moment. `findings`, which may be NULL, are acted out at its end: an overflow
- * by a store past the block's end. False with a reason if it cannot be converted. */
+/* The block that a corruption line is about has left the printed list: puts it back, from the
+ * worst finding. False: out of memory. */
+bool convert_restore_block(struct image *image, const struct findings *findings);
+
+/* A heap at one moment. The worst of `findings`, which may be NULL, is acted out at its end: a
+ * store past or before the block and its free, or the request that failed. False with a reason if
+ * it cannot be converted. */
 bool convert_image(const struct image *image, const struct findings *findings, struct trace *trace,
                    struct convert_report *report, char *error, size_t error_size);
 

@@ -180,6 +180,78 @@ static void act_overflow(struct convert *convert, const struct finding *finding)
                              .kind = TRACE_CHECK, .slot = TRACE_NO_SLOT, .extra = TRACE_NO_SLOT});
 }
 
+static void build_store(struct convert *convert, uint32_t slot, uint32_t offset) {
+    build_event(convert,
+                &(struct trace_event){
+                    .kind = TRACE_WRITE, .slot = slot, .caps = offset, .size = 4, .extra = 0x41});
+}
+
+/* The store that a poisoned build met when it freed the block, and that free. */
+static void act_corruption(struct convert *convert, const struct finding *finding) {
+    const struct span *block = plan_find(convert, finding->address - convert->header);
+    if (block == NULL) {
+        return;
+    }
+    bool before = finding->verdict == VERDICT_UNDERFLOW;
+    build_comment(convert,
+                  "something writes %s 0x%08" PRIx32 ", as on the board; the bytes are not the "
+                  "board's",
+                  before ? "before" : "past the end of", finding->address);
+    build_store(convert, block->slot, before ? (uint32_t)-4 : block->size - convert->header - 4u);
+    build_event(convert, &(struct trace_event){.kind = TRACE_FREE, .slot = block->slot});
+}
+
+/* The request that the board could not serve. */
+static void act_request(struct convert *convert, const struct finding *finding) {
+    build_comment(convert, "the request that failed on the board");
+    build_event(convert, &(struct trace_event){.kind = TRACE_ALLOC,
+                                               .has = TRACE_HAS_ADDRESS,
+                                               .slot = build_slot(convert),
+                                               .size = finding->request,
+                                               .caps = 1u});
+}
+
+/* Does again what the worst finding says, as far as it can be done again. */
+static void act_finding(struct convert *convert, const struct finding *finding) {
+    if (finding->verdict == VERDICT_OVERFLOW && finding->victim != 0) {
+        act_overflow(convert, finding);
+    } else if (finding->verdict == VERDICT_OVERFLOW || finding->verdict == VERDICT_UNDERFLOW) {
+        act_corruption(convert, finding);
+    } else if (finding->request != 0) {
+        act_request(convert, finding);
+    }
+}
+
+bool convert_restore_block(struct image *image, const struct findings *findings) {
+    const struct finding *worst = findings->count != 0 ? &findings->list[0] : NULL;
+    if (worst == NULL || worst->address == 0 || worst->size == 0 || image->header_size == 0) {
+        return true;
+    }
+    const struct image_block *there = image_find(image, worst->address);
+    if (there != NULL && there->state == IMAGE_LIVE && there->pointer == worst->address) {
+        return true;
+    }
+    const char *colon = strrchr(worst->site, ':');
+    uint32_t site =
+        colon != NULL ? image_site(image, worst->site, (size_t)(colon - worst->site)) : 0;
+    struct image_block block = {
+        .pointer = worst->address,
+        .size = worst->size,
+        .order = UINT32_MAX,
+        .site = site,
+        .line = colon != NULL ? (uint32_t)strtoul(colon + 1, NULL, 10) : 0,
+        .state = IMAGE_LIVE,
+    };
+    size_t kept = 0; /* holes are filled anew */
+    for (size_t i = 0; i < image->block_count; i++) {
+        if (image->blocks[i].state != IMAGE_FREE) {
+            image->blocks[kept++] = image->blocks[i];
+        }
+    }
+    image->block_count = kept;
+    return site != UINT32_MAX && image_add(image, &block) && image_finish(image);
+}
+
 static void expect_free(struct convert *convert, const struct image *image) {
     uint64_t reported = 0;
     uint64_t rebuilt = 0;
@@ -243,11 +315,8 @@ bool convert_image(const struct image *image, const struct findings *findings, s
         plan_open(&convert, &convert.areas[i]);
     }
     expect_free(&convert, image);
-    for (size_t i = 0; findings != NULL && i < findings->count; i++) {
-        if (findings->list[i].verdict == VERDICT_OVERFLOW) {
-            act_overflow(&convert, &findings->list[i]);
-            break;
-        }
+    if (findings != NULL && findings->count != 0) {
+        act_finding(&convert, &findings->list[0]);
     }
     say_losses(&convert, image);
     plan_end(&convert);

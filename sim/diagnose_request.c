@@ -98,6 +98,18 @@ static uint32_t find_size(const char *text) {
     return 0;
 }
 
+/* calloc(COUNT, SIZE) asks for the product. */
+static uint32_t find_product(const char *found, const char *text) {
+    char *comma;
+    if (found == text || found[-1] != 'c' || strncmp(found, "alloc(", 6) != 0) {
+        return 0;
+    }
+    unsigned long count = strtoul(found + 6, &comma, 10);
+    unsigned long size = *comma == ',' ? strtoul(comma + 1, NULL, 10) : 0;
+    bool sound = count > 0 && size > 0 && count <= SIZE_MAX_ASKED && size <= SIZE_MAX_ASKED / count;
+    return sound ? (uint32_t)(count * size) : 0;
+}
+
 static uint32_t find_caps(const char *text, size_t length) {
     static const struct {
         const char *word;
@@ -128,7 +140,10 @@ bool request_parse(const char *text, size_t length, uint32_t *size, uint32_t *ca
     if (found == NULL) {
         return false;
     }
-    *size = find_size(found);
+    *size = find_product(found, lower);
+    if (*size == 0) {
+        *size = find_size(found);
+    }
     if (*size == 0) {
         *size = find_size(lower);
     }
@@ -276,6 +291,7 @@ static bool report(const struct image *image, const struct supply *supply, bool 
     if (finding == NULL) {
         return false;
     }
+    finding->request = size;
     bool ok = size == 0 || finding_evidence(finding, "a request of %u bytes; ", size);
     ok = ok && finding_evidence(finding, "the regions that serve it have %llu bytes free",
                                 (unsigned long long)supply->free_bytes);

@@ -166,6 +166,7 @@ static bool tell_block(struct log_state *state, struct finding *finding) {
         }
         finding->certain = false;
         finding->address = vanished->pointer;
+        finding->size = vanished->size;
         return tell_site(finding, image, vanished->site, vanished->site_line) &&
                finding_evidence(finding,
                                 "block 0x%08" PRIx32 " of %" PRIu32 " bytes is the only one that "
@@ -173,6 +174,7 @@ static bool tell_block(struct log_state *state, struct finding *finding) {
                                 vanished->pointer, vanished->size);
     }
     finding->address = crash->pointer;
+    finding->size = crash->size;
     bool ok = tell_site(finding, image, crash->site, crash->site_line) &&
               finding_evidence(finding, "line %" PRIu64 ": corruption detected at 0x%08" PRIx32,
                                crash->corruption_line, crash->pointer);

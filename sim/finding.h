@@ -40,6 +40,8 @@ struct finding {
     bool certain;     /* else likely */
     char site[1100];  /* "path:line" of the block it is about; "" if not known */
     uint32_t address; /* the user's pointer of that block; 0 if not known */
+    uint32_t size;    /* of that block, whole; 0 if not known */
+    uint32_t request; /* bytes that could not be had; 0 if it is not about a request */
     uint32_t victim;  /* the smashed block's pointer; 0 if there is none */
     char *evidence;   /* lines of text, each ending in a newline; owned */
 };
