@@ -23,7 +23,7 @@ struct piece {
     bool held;
     unsigned age; /* lines that came in between */
     size_t length;
-    struct console_record record;
+    enum console_kind kind;
     char text[CONSOLE_LINE_MAX];
 };
 
@@ -37,9 +37,9 @@ struct console {
     struct console_record queue[4]; /* of the line at work */
     size_t queue_first, queue_count;
     struct piece print; /* torn */
-    struct piece log;   /* overtaken */
+    struct piece other; /* the line before, if it was a log line or unknown */
     char joined_print[2 * CONSOLE_LINE_MAX];
-    char joined_log[2 * CONSOLE_LINE_MAX];
+    char joined_other[2 * CONSOLE_LINE_MAX];
     struct console_triggers triggers;
 };
 
@@ -77,12 +77,11 @@ static void push(struct console *console, const struct console_record *record) {
 
 /* --- mending -------------------------------------------------------------------------------- */
 
-static void hold(struct piece *piece, const char *text, size_t length,
-                 const struct console_record *record) {
+static void hold(struct piece *piece, const char *text, size_t length, enum console_kind kind) {
     piece->held = true;
     piece->age = 0;
     piece->length = length < sizeof piece->text ? length : sizeof piece->text;
-    piece->record = *record;
+    piece->kind = kind;
     memcpy(piece->text, text, piece->length);
 }
 
@@ -99,6 +98,9 @@ static void give_up_print(struct console *console) {
         return;
     }
     console->print.held = false;
+    if (console->print.kind == CONSOLE_OTHER) {
+        return; /* it was none */
+    }
     console->damaged++;
     size_t length = join(console->joined_print, &console->print, "", 0);
     struct console_record record = {.ms = CONSOLE_NO_MS};
@@ -116,7 +118,8 @@ static bool mend_print(struct console *console, const char *text, size_t length)
     struct console_record record = {.ms = CONSOLE_NO_MS};
     length = join(console->joined_print, &console->print, text, length);
     if (console_parse_print(console->joined_print, length, &record, &begin) != CONSOLE_PARSED ||
-        begin != 0 || record.kind != console->print.record.kind) {
+        begin >= console->print.length ||
+        (record.kind != console->print.kind && console->print.kind != CONSOLE_OTHER)) {
         return false;
     }
     console->print.held = false;
@@ -124,21 +127,34 @@ static bool mend_print(struct console *console, const char *text, size_t length)
     return true;
 }
 
-/* A line of unknown origin may be the tail of the log line that a print overtook. */
-static void mend_log(struct console *console, const char *text, size_t length) {
+/* A line of unknown origin may be the tail of the line before: of a log line that a print
+ * overtook, or of anything that was cut in two before it could be told what it is. */
+static void mend_other(struct console *console, const char *text, size_t length) {
     struct console_record record = {.kind = CONSOLE_OTHER, .ms = CONSOLE_NO_MS};
-    record.text = (struct console_text){text, length};
-    if (console->log.held) {
-        console->log.held = false;
-        length = join(console->joined_log, &console->log, text, length);
-        if (console_parse_log(console->joined_log, length, &record)) {
+    struct piece *piece = &console->other;
+    if (piece->held) {
+        size_t begin = 0;
+        struct console_record print = {.ms = CONSOLE_NO_MS};
+        size_t joined = join(console->joined_other, piece, text, length);
+        if (console_parse_print(console->joined_other, joined, &print, &begin) == CONSOLE_PARSED &&
+            begin < piece->length) {
+            piece->held = false;
+            push(console, &print);
+            return;
+        }
+        if (console_parse_log(console->joined_other, joined, &record)) {
             record.ms = CONSOLE_NO_MS; /* it was told with the head */
-            text = record.text.at;
-            length = record.text.length;
+            record.worth_a_look =
+                console_has_trigger(&console->triggers, record.text.at, record.text.length);
+            push(console, &record);
+            hold(piece, text, length, CONSOLE_OTHER); /* or something else's head */
+            return;
         }
     }
+    record.text = (struct console_text){text, length};
     record.worth_a_look = console_has_trigger(&console->triggers, text, length);
     push(console, &record);
+    hold(piece, text, length, CONSOLE_OTHER);
 }
 
 /* --- one line ------------------------------------------------------------------------------- */
@@ -148,7 +164,7 @@ static bool take_log(struct console *console, const char *text, size_t length, b
     if (!console_parse_log(text, length, &record)) {
         return false;
     }
-    console->log.held = false;
+    hold(&console->other, text, length, CONSOLE_LOG); /* its tail may be the next line */
     if (console->print.held && console->print.age++ >= BROKEN_AGE_MAX) {
         give_up_print(console);
     }
@@ -162,20 +178,32 @@ static void take_head(struct console *console, const char *text, size_t length) 
     struct console_record record = {0};
     if (length > 0 && console_parse_log(text, length, &record)) {
         push(console, &record);
-        hold(&console->log, text, length, &record);
+        hold(&console->other, text, length, CONSOLE_LOG);
     }
 }
 
 /* A print that is torn in this line: by a log line, whose own tail comes with it, or by the
  * line's end. */
 static void take_broken(struct console *console, const char *text, size_t length,
-                        const struct console_record *record) {
+                        enum console_kind kind) {
     give_up_print(console);
     size_t log = console_find_log(text, length);
-    hold(&console->print, text, log, record);
+    hold(&console->print, text, log, kind);
     if (log < length) {
         take_log(console, text + log, length - log, true);
     }
+}
+
+/* A list is printed without a pause, so behind a log line's head it can only begin: its index
+ * is 0, and digits before that are the log line's. */
+static size_t surplus_digits(const char *text, size_t begin, struct console_record *record) {
+    struct console_record log;
+    size_t digits = strspn(text + begin, "0123456789");
+    if (record->index % 10 != 0 || digits < 2 || !console_parse_log(text, begin, &log)) {
+        return 0;
+    }
+    record->index = 0;
+    return digits - 1;
 }
 
 static void take_print(struct console *console, const char *text, size_t length) {
@@ -184,9 +212,12 @@ static void take_print(struct console *console, const char *text, size_t length)
     switch (console_parse_print(text, length, &record, &begin)) {
     case CONSOLE_PARSED:
         give_up_print(console);
+        if (record.kind == CONSOLE_BLOCK) {
+            begin += surplus_digits(text, begin, &record);
+        }
         take_head(console, text, begin);
         if (record.kind == CONSOLE_HEAP_SIZE || record.kind == CONSOLE_BOOT) {
-            console->log.held = false; /* they are log lines themselves */
+            console->other.held = false; /* they are log lines themselves */
         }
         push(console, &record);
         return;
@@ -194,7 +225,7 @@ static void take_print(struct console *console, const char *text, size_t length)
         if (!mend_print(console, text, length)) {
             /* A log line may just speak of such things: all of it counts as its text. */
             take_log(console, text, length, true);
-            take_broken(console, text + begin, length - begin, &record);
+            take_broken(console, text + begin, length - begin, record.kind);
         }
         return;
     case CONSOLE_NOTHING:
@@ -205,9 +236,14 @@ static void take_print(struct console *console, const char *text, size_t length)
         return;
     }
     if (!mend_print(console, text, length)) {
+        size_t log = console_find_log(text, length);
+        if (log < length) {
+            take_broken(console, text, length, CONSOLE_OTHER);
+            return;
+        }
         give_up_print(console);
         console->damaged += console_resembles(text, length);
-        mend_log(console, text, length);
+        mend_other(console, text, length);
     }
 }
 

@@ -64,8 +64,8 @@ static int hex_digit(char byte) {
     return low >= 'a' && low <= 'f' ? low - 'a' + 10 : -1;
 }
 
-/* Hexadecimal, with or without 0x. Every address of the chip's memory has eight digits; a
- * register may have fewer in other hands' prints, never more. */
+/* Hexadecimal, with or without 0x. Registers are printed with eight digits, and an address of
+ * the chip's memory has eight: fewer mean that some are lost. */
 static bool read_hex(struct cursor *cursor, uint32_t *value) {
     if (!skip_text(cursor, "0x")) {
         skip_text(cursor, "0X");
@@ -75,7 +75,7 @@ static bool read_hex(struct cursor *cursor, uint32_t *value) {
     for (; cursor->at < cursor->end && hex_digit(*cursor->at) >= 0; count++, cursor->at++) {
         *value = *value << 4 | (uint32_t)hex_digit(*cursor->at);
     }
-    return count >= 1 && count <= 8;
+    return count == 8;
 }
 
 static bool read_pointer(struct cursor *cursor, uint32_t *value) {
@@ -346,16 +346,16 @@ static const char *find_block(const char *text, const char *end) {
     return NULL;
 }
 
-/* A row of the stats: the region's name, first in the line or behind its four spaces. */
+/* A row of the stats: the region's name behind four spaces. */
+#define ROW_INDENT 4
+
 static const char *find_row(const char *text, const char *end, struct console_text *name) {
     static const char *const names[] = {"Total", "SRAM", "DRAM", "PSRAM"};
-    struct cursor start = {text, end};
-    skip_blanks(&start);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         size_t length = strlen(names[i]);
         const char *found = find(text, end, names[i]);
         while (found != NULL &&
-               !(found == start.at || (found - text >= 4 && memcmp(found - 4, "    ", 4) == 0))) {
+               (found - text < ROW_INDENT || memcmp(found - ROW_INDENT, "    ", ROW_INDENT) != 0)) {
             found = find(found + 1, end, names[i]);
         }
         struct cursor after = {found != NULL ? found + length : end, end};
@@ -417,7 +417,7 @@ enum console_parsed console_parse_print(const char *text, size_t length,
     }
     cursor.at = find_row(text, end, &record->text);
     if (cursor.at != NULL) {
-        *begin = (size_t)(cursor.at - text);
+        *begin = (size_t)(cursor.at - text) - ROW_INDENT;
         cursor.at += record->text.length;
         return finish(parse_row(&cursor, record));
     }

@@ -100,8 +100,9 @@ static const char *match_month(const char *at, const char *end) {
     return NULL;
 }
 
-/* A date with or without a time, a time, or seconds: of the day, or since 1970. */
-static const char *match_moment(const char *at, const char *end, bool bracketed) {
+/* A date and time, or a time, or seconds since 1970; in square brackets a date alone or seconds
+ * since whenever will do. */
+static const char *match_moment(const char *at, const char *end, bool square) {
     const char *date = match_date(at, end);
     if (date == NULL && is_letter(*at)) {
         date = match_month(at, end);
@@ -121,13 +122,13 @@ static const char *match_moment(const char *at, const char *end, bool bracketed)
         return match_zone(time, end);
     }
     if (date != NULL) {
-        return bracketed ? date : NULL;
+        return square ? date : NULL;
     }
-    while (bracketed && at < end && *at == ' ') {
+    while (square && at < end && *at == ' ') {
         at++; /* [   12.345678] */
     }
     size_t seconds = digits(at, end);
-    if (seconds < (bracketed ? 1u : 10u) || seconds > 13) {
+    if (seconds < (square ? 1u : 10u) || seconds > 13) {
         return NULL;
     }
     return match_fraction(at + seconds, end);
@@ -161,7 +162,7 @@ static size_t one_stamp(const char *text, size_t length) {
         at = at != NULL ? match_separator(at, end) : NULL;
         return at != NULL ? (size_t)(at - text) : 0;
     }
-    const char *at = match_moment(text + 1, end, true);
+    const char *at = match_moment(text + 1, end, *bracket == '[');
     if (at == NULL || at >= end || *at != closing[bracket - opening]) {
         return 0;
     }

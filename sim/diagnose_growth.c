@@ -228,7 +228,8 @@ static bool is_leak(const struct growth_site *site, uint32_t count, int64_t spre
     uint64_t stay_percent = site->before != 0 ? 100 * site->stayed / site->before : 0;
     if (count == 2) {
         *certain = false;
-        return course.growth >= 16 && course.growth >= 12 * spread && stay_percent >= 80;
+        return course.growth >= 16 && course.growth >= 5 * spread && site->before >= 3 &&
+               stay_percent >= 80;
     }
     *certain = course.growth >= 12 * spread && stay_percent >= 80;
     return course.growth >= 6 && course.growth >= 5 * spread && 5 * course.fall <= course.growth &&

@@ -77,6 +77,8 @@ static void list_open(struct log_state *state) {
     }
     list->begin_line = state->line;
     list->damaged_before = console_damaged(state->console) + state->implausible;
+    list->expected = 0;
+    list->missing_bytes = 0;
     list->open = true;
 }
 
@@ -117,8 +119,10 @@ void log_list_summary(struct log_state *state, const struct console_record *reco
     }
     list->end_line = state->line;
     list->complete = list->count == record->index && list->bytes == record->size;
+    list->missing_bytes = record->size > list->bytes ? record->size - list->bytes : 0;
     count_missing(state, record->index);
     list->next_index = 0;
+    list->expected = record->index;
     log_list_close(state);
 }
 
@@ -150,6 +154,11 @@ void log_list_close(struct log_state *state) {
         state->implausible += overlaps;
     }
     const struct log_list *previous = state->previous.count != 0 ? &state->previous : NULL;
+    /* A list that broke off, at a reset for example, says nothing about growth. */
+    if (4 * list->count < 3 * (size_t)list->expected ||
+        (list->expected == 0 && previous != NULL && 4 * list->count < 3 * previous->count)) {
+        return;
+    }
     if (!growth_add_list(&state->growth, list, previous)) {
         state->out_of_memory = true;
     }
@@ -329,8 +338,41 @@ static bool add_blocks(struct log_state *state) {
     return ok;
 }
 
+/* Free bytes of a region whose row is lost: what the total has besides the others. */
+static void restore_row(struct log_state *state) {
+    struct log_stats *stats = &state->stats;
+    uint64_t others = 0;
+    int lost = -1;
+    for (int i = 0; i < IMAGE_REGIONS_MAX; i++) {
+        others += stats->has_region[i] ? stats->free_bytes[i] : 0;
+        if (!stats->has_region[i] && i != PSRAM) { /* the others are always there */
+            lost = lost < 0 ? i : IMAGE_REGIONS_MAX;
+        }
+    }
+    if (stats->has_total && lost >= 0 && lost < IMAGE_REGIONS_MAX && others <= stats->total) {
+        stats->has_region[lost] = true;
+        stats->free_bytes[lost] = stats->total - (uint32_t)others;
+    }
+}
+
+/* A list with lines missing shows holes where blocks are. How many bytes those have, its
+ * summary says, but not where: so no region counts them as free. */
+static void discount_missing(struct log_state *state) {
+    struct image *image = &state->diagnosis->image;
+    for (int i = 0; i < IMAGE_REGIONS_MAX; i++) {
+        struct image_region *region = &image->regions[i];
+        region->has_blocks = region->has_blocks && state->list.complete;
+        if (!region->has_free && state->list.missing_bytes != 0) {
+            uint64_t missing = state->list.missing_bytes;
+            region->free_bytes -=
+                missing < region->free_bytes ? (uint32_t)missing : region->free_bytes;
+        }
+    }
+}
+
 bool log_image_build(struct log_state *state) {
     struct image *image = &state->diagnosis->image;
+    restore_row(state);
     struct bounds bounds = measure(state);
     bool near = stats_are_near(state);
     image_clear_blocks(image);
@@ -351,8 +393,6 @@ bool log_image_build(struct log_state *state) {
     if (!add_blocks(state) || !image_finish(image)) {
         return false;
     }
-    for (int i = 0; i < IMAGE_REGIONS_MAX; i++) {
-        image->regions[i].has_blocks = image->regions[i].has_blocks && state->list.complete;
-    }
+    discount_missing(state);
     return true;
 }

@@ -12,9 +12,82 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FINDINGS_MAX 256u
 #define RESET_MS 1000u   /* log times of tasks overtake each other by less */
 #define CRASH_LINES 200u /* from a corruption to the exception that it led to */
+
+/* --- the same again -------------------------------------------------------------------------- */
+
+/* Equal but for the line numbers that follow "line ". */
+static bool is_same_text(const char *one, const char *other) {
+    const char *from = one;
+    while (*one != '\0' && *one == *other) {
+        bool number = one - from >= 4 && strncmp(one - 4, "line ", 5) == 0;
+        one++;
+        other++;
+        if (number) {
+            one += strspn(one, "0123456789");
+            other += strspn(other, "0123456789");
+        }
+    }
+    return *one == *other;
+}
+
+static bool is_same_finding(const struct finding *one, const struct finding *other) {
+    if (one->verdict != other->verdict || one->address != other->address ||
+        one->victim != other->victim || strcmp(one->site, other->site) != 0) {
+        return false;
+    }
+    return one->address != 0 || one->site[0] != '\0' ||
+           (one->evidence != NULL && other->evidence != NULL &&
+            is_same_text(one->evidence, other->evidence));
+}
+
+/* Folds what was found since there were `before` findings into those. */
+static void fold_findings(struct log_state *state, size_t before) {
+    struct findings *findings = &state->diagnosis->findings;
+    struct log_repeats *repeats = &state->repeats;
+    size_t kept = before;
+    for (size_t i = before; i < findings->count; i++) {
+        struct finding *finding = &findings->list[i];
+        size_t same = 0;
+        while (same < kept && !is_same_finding(&findings->list[same], finding)) {
+            same++;
+        }
+        if (same == kept && kept < LOG_FINDINGS_MAX) {
+            struct finding moved = *finding;
+            findings->list[kept] = moved;
+            repeats->count[kept++] = 0;
+            continue;
+        }
+        if (same < kept) {
+            repeats->count[same]++;
+            repeats->last_line[same] = state->line;
+        } else {
+            repeats->dropped++;
+        }
+        free(finding->evidence);
+        finding->evidence = NULL;
+    }
+    findings->count = kept;
+}
+
+static void tell_repeats(struct log_state *state) {
+    struct findings *findings = &state->diagnosis->findings;
+    for (size_t i = 0; i < findings->count && i < LOG_FINDINGS_MAX; i++) {
+        uint32_t count = state->repeats.count[i];
+        if (count != 0 &&
+            !finding_evidence(&findings->list[i],
+                              "the same %" PRIu32 " times more, up to line %" PRIu64 "\n", count,
+                              state->repeats.last_line[i])) {
+            state->out_of_memory = true;
+        }
+    }
+    if (state->repeats.dropped != 0 &&
+        !finding_evidence(&findings->list[0], "%" PRIu64 " findings of other kinds are not shown\n",
+                          state->repeats.dropped)) {
+        state->out_of_memory = true;
+    }
+}
 
 /* --- boots ---------------------------------------------------------------------------------- */
 
@@ -23,11 +96,6 @@ static void boot_end(struct log_state *state) {
     log_list_close(state);
     log_crash_flush(state);
     log_request_judge(state, true);
-    if (state->request.judged && state->request.count > 1 && diagnosis->findings.count > 0) {
-        struct finding *finding = &diagnosis->findings.list[diagnosis->findings.count - 1];
-        finding_evidence(finding, "%" PRIu64 " lines of this boot speak of failed requests\n",
-                         state->request.count);
-    }
     if (!growth_judge(&state->growth, &diagnosis->image, &diagnosis->findings)) {
         state->out_of_memory = true;
     }
@@ -166,13 +234,35 @@ static void see_exception(struct log_state *state, const struct console_record *
     log_list_close(state);
     crash->exception = true;
     crash->exception_line = record->line;
+    crash->has_number = record->kind == CONSOLE_EXCEPTION;
     crash->number = record->number;
+}
+
+/* The line with the number may be lost: the name says it too, but for traps, of which there
+ * are four; the SDK's own is 16. */
+static void see_exception_name(struct log_state *state, const struct console_record *record) {
+    static const struct {
+        const char *word;
+        uint32_t number;
+    } names[] = {{"naligned", 1},  {"ccess", 2},        {"zero", 3}, {"llegal", 4}, {"rivilege", 5},
+                 {"reakpoint", 7}, {"nrecoverable", 8}, {"rap", 16}, {"loat", 30}};
+    struct log_crash *crash = &state->crash;
+    if (!crash->exception || crash->name[0] != '\0') {
+        see_exception(state, record);
+    }
+    copy_text(crash->name, sizeof crash->name, record->text);
+    for (size_t i = 0; i < sizeof names / sizeof *names && !crash->has_number; i++) {
+        if (strstr(crash->name, names[i].word) != NULL) {
+            crash->has_number = true;
+            crash->number = names[i].number;
+        }
+    }
 }
 
 static void see_registers(struct log_state *state, const struct console_record *record) {
     struct log_crash *crash = &state->crash;
     if (!crash->exception) {
-        return;
+        see_exception(state, record); /* its first lines are lost */
     }
     for (uint32_t i = 0; i < record->count; i++) {
         uint32_t index = record->registers[i].index;
@@ -220,6 +310,7 @@ static void see_stack_overflow(struct log_state *state, const struct console_rec
 }
 
 static void follow(struct log_state *state, const struct console_record *record) {
+    size_t before = state->diagnosis->findings.count;
     state->line = record->line;
     state->recognized += record->kind != CONSOLE_OTHER;
     switch (record->kind) {
@@ -256,8 +347,7 @@ static void follow(struct log_state *state, const struct console_record *record)
         see_exception(state, record);
         break;
     case CONSOLE_EXCEPTION_NAME:
-        copy_text(state->crash.name, sizeof state->crash.name, record->text);
-        state->crash.has_name = true;
+        see_exception_name(state, record);
         break;
     case CONSOLE_REGISTERS:
     case CONSOLE_ADDR2LINE:
@@ -269,13 +359,17 @@ static void follow(struct log_state *state, const struct console_record *record)
     default:
         break;
     }
+    fold_findings(state, before);
 }
 
 /* --- the file ------------------------------------------------------------------------------- */
 
 static void finish(struct log_state *state) {
     struct diagnosis *diagnosis = state->diagnosis;
+    size_t before = diagnosis->findings.count;
     boot_end(state);
+    fold_findings(state, before);
+    tell_repeats(state);
     if ((state->list.count != 0 || state->stats.has_total) && !log_image_build(state)) {
         state->out_of_memory = true;
     }
@@ -290,8 +384,7 @@ bool diagnose_log(FILE *log, const char *name, const struct diagnose_options *op
     struct console_record record;
     state.console = console_open(log);
     state.out_of_memory = state.console == NULL;
-    while (!state.out_of_memory && diagnosis->findings.count < FINDINGS_MAX &&
-           console_next(state.console, &record)) {
+    while (!state.out_of_memory && console_next(state.console, &record)) {
         follow(&state, &record);
     }
     if (!state.out_of_memory) {

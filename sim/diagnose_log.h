@@ -29,6 +29,8 @@ struct log_list {
     size_t room;
     uint64_t bytes;
     uint32_t next_index;
+    uint32_t expected;      /* number of blocks by the summary; 0 if there was none */
+    uint64_t missing_bytes; /* by the summary */
     uint64_t begin_line;
     uint64_t end_line;
     uint64_t damaged_before; /* the reader's count when the list began */
@@ -77,7 +79,7 @@ struct growth {
 
 struct log_crash {
     bool corruption, assertion, exception, stack_overflow;
-    bool has_name, has_pc, has_r15;
+    bool has_number, has_pc, has_r15;
     bool traced_corruption; /* its line names site and size */
     bool mentions_dma;      /* PSRAM and DMA were spoken of in one log line of this boot */
     uint64_t corruption_line, assertion_line, exception_line;
@@ -101,6 +103,15 @@ struct log_request {
     char text[128];
 };
 
+#define LOG_FINDINGS_MAX 256u
+
+/* A board that crashes at each boot gives the same finding each time. */
+struct log_repeats {
+    uint32_t count[LOG_FINDINGS_MAX]; /* of each finding, after the first time */
+    uint64_t last_line[LOG_FINDINGS_MAX];
+    uint64_t dropped; /* findings beyond the limit */
+};
+
 struct log_state {
     struct diagnosis *diagnosis;
     const struct diagnose_options *options;
@@ -122,6 +133,7 @@ struct log_state {
     struct growth growth;
     struct log_crash crash;
     struct log_request request;
+    struct log_repeats repeats;
 };
 
 /* diagnose_list.c */

@@ -109,9 +109,9 @@ static bool tell_exception(struct log_state *state, struct finding *finding) {
     const struct log_crash *crash = &state->crash;
     bool ok = true;
     if (crash->exception) {
-        ok = finding_evidence(finding, "line %" PRIu64 ": exception %" PRIu32 "%s%s\n",
-                              crash->exception_line, crash->number, crash->has_name ? ", " : "",
-                              crash->name);
+        ok = finding_evidence(finding, "line %" PRIu64 ": exception", crash->exception_line) &&
+             (!crash->has_number || finding_evidence(finding, " %" PRIu32, crash->number)) &&
+             finding_evidence(finding, "%s%s\n", crash->name[0] != '\0' ? ", " : "", crash->name);
     }
     if (ok && crash->has_pc) {
         ok = tell_code(state, finding, "pc", crash->pc);
@@ -343,7 +343,7 @@ static bool report_exception(struct log_state *state) {
 void log_crash_flush(struct log_state *state) {
     struct log_crash *crash = &state->crash;
     struct diagnosis *diagnosis = state->diagnosis;
-    if (crash->exception) {
+    if (crash->has_number) {
         diagnosis->exception = crash->number;
     }
     if (crash->has_pc) {
