@@ -319,7 +319,11 @@ static void print_name(struct flush *flush, uint32_t handle) {
         put_number(&line, at);
         put_char(&line, ' ');
         for (uint32_t i = at; i < length && i < at + NAME_CHUNK; i++) {
-            put_char(&line, name[i] > ' ' && name[i] < 0x7f ? name[i] : '_');
+            char shown = '_';
+            if (name[i] > ' ' && name[i] < 0x7f) {
+                shown = name[i];
+            }
+            put_char(&line, shown);
         }
         line_end(&line);
     }

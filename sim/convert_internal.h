@@ -87,7 +87,11 @@ void plan_build(struct convert *convert, struct area *area, const struct span *w
 /* Puts one block at its address, whatever must go or come before. With `evidence` an
  * allocator chose this address: lower holes that would have served it cannot have been free,
  * and stay filled. Returns its slot; TRACE_NO_SLOT if it cannot lie there. */
-uint32_t plan_place(struct convert *convert, const struct span *span, bool evidence);
+uint32_t plan_place(struct convert *convert, const struct span *wanted, bool evidence);
+
+/* What becomes of a block that is resized where it lies; 0: it cannot be. */
+uint32_t plan_resized(const struct convert *convert, const struct span *span, uint32_t caps,
+                      uint32_t want);
 
 void plan_free(struct convert *convert, struct span *span);   /* with an event */
 void plan_remove(struct convert *convert, struct span *span); /* without one */

@@ -153,6 +153,24 @@ uint32_t plan_size(const struct convert *convert, uint32_t address, uint32_t wan
     return want;
 }
 
+uint32_t plan_resized(const struct convert *convert, const struct span *span, uint32_t caps,
+                      uint32_t want) {
+    const struct area *area = &convert->areas[0];
+    while (span->address < area->start || span->address >= area->end) {
+        area++; /* the block lies in one of them */
+    }
+    size_t behind = span_place(area, span->address) + 1u;
+    uint32_t end = behind < area->count ? area->spans[behind].address : area->end;
+    uint32_t room = end - span->address;
+    if ((area->caps & caps) != caps) {
+        return 0;
+    }
+    if (want > span->size) {
+        return room < want ? 0 : room - want > convert->split ? want : room;
+    }
+    return span->size - want > convert->split ? want : span->size;
+}
+
 void plan_add(struct convert *convert, const struct span *span) {
     struct area *area = plan_area(convert, span->address);
     if (area == NULL || convert->failed) {
@@ -293,7 +311,7 @@ static uint32_t build_one(struct convert *convert, struct area *area, const stru
     }
     /* What is too small for a block of its own was this one's slack. */
     uint32_t behind = (next != NULL ? next->address : area->end) - end;
-    if (behind < convert->smallest && next != NULL && next->address >= end) {
+    if (behind < convert->smallest && behind % 8u == 0 && next != NULL && next->address >= end) {
         span.want += behind;
     } else if (!border_is_possible(convert, area, end)) {
         span.want = area->end - span.address;
@@ -372,8 +390,8 @@ static void rebuild(struct convert *convert, struct area *area, const struct spa
 
 static bool fits_area(const struct convert *convert, const struct area *area,
                       const struct span *span) {
-    return area != NULL && span->address % 8u == 0 && span->want <= area->end - span->address &&
-           span->want >= convert->smallest;
+    return area != NULL && span->address % 8u == 0 && span->want % 8u == 0 &&
+           span->want <= area->end - span->address && span->want >= convert->smallest;
 }
 
 uint32_t plan_place(struct convert *convert, const struct span *wanted, bool evidence) {
@@ -418,8 +436,8 @@ void plan_hole(struct convert *convert, uint32_t address) {
         convert->report->stale += !span->supposed;
         plan_free(convert, span);
     }
-    if (area == NULL) {
-        return;
+    if (area == NULL || address % 8u != 0) {
+        return; /* no block can begin there */
     }
     hole_around(area, address, &from, &to);
     if (address - from >= convert->smallest && to - address > convert->split) {

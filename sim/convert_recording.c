@@ -83,13 +83,10 @@ static void site_put(const struct span *span, struct trace_event *event) {
 /* --- one event ------------------------------------------------------------------------ */
 
 /* The board's request failed; here it would not, as blocks are missing. */
-static void fail_if_needed(struct player *player, uint32_t caps, uint32_t size) {
-    struct convert *convert = player->convert;
-    if (size != 0 && plan_predict(convert, caps, plan_want(convert, size)) != 0) {
-        convert->report->forced++;
-        build_event(convert,
-                    &(struct trace_event){.kind = TRACE_FAIL, .slot = TRACE_NO_SLOT, .size = 1});
-    }
+static void emit_fail(struct convert *convert) {
+    convert->report->forced++;
+    build_event(convert,
+                &(struct trace_event){.kind = TRACE_FAIL, .slot = TRACE_NO_SLOT, .size = 1});
 }
 
 static void play_alloc(struct player *player, const struct recorder_event *event) {
@@ -105,7 +102,9 @@ static void play_alloc(struct player *player, const struct recorder_event *event
         plan_place(convert, &span, true);
         return;
     }
-    fail_if_needed(player, event->caps, event->size);
+    if (event->size != 0 && plan_predict(convert, event->caps, span.want) != 0) {
+        emit_fail(convert);
+    }
     struct trace_event failed = {
         .kind = TRACE_ALLOC,
         .has = TRACE_HAS_ADDRESS,
@@ -117,7 +116,12 @@ static void play_alloc(struct player *player, const struct recorder_event *event
     build_event(convert, &failed);
 }
 
+/* A free of what is no live block's pointer; if the plan thinks that it is, it is wrong. */
 static void emit_freeaddr(struct convert *convert, uint32_t pointer) {
+    struct span *span = plan_find(convert, pointer - convert->header);
+    if (span != NULL) {
+        plan_free(convert, span);
+    }
     build_event(convert, &(struct trace_event){
                              .kind = TRACE_FREEADDR, .slot = TRACE_NO_SLOT, .caps = pointer});
 }
@@ -151,24 +155,28 @@ static bool realloc_simply(struct player *player, const struct recorder_event *e
     };
     uint32_t caps = event->caps != 0 ? event->caps : old->caps;
     uint32_t predicted = event->size != 0 ? plan_predict(convert, caps, span->want) : 0;
-    bool moves = event->pointer != 0 && span->address == predicted;
-    if (event->pointer != 0 && !moves) {
+    uint32_t resized = event->size != 0 && convert->trace->config.realloc_in_place
+                           ? plan_resized(convert, old, caps, span->want)
+                           : 0;
+    bool stays = event->pointer != 0 && resized != 0;
+    if (stays ? span->address != old->address
+              : event->pointer != 0 && (predicted == 0 || span->address != predicted)) {
         return false;
     }
-    if (event->pointer == 0 && event->size != 0) {
-        fail_if_needed(player, caps, event->size);
+    if (event->pointer == 0 && (predicted | resized) != 0) {
+        emit_fail(convert);
     }
     site_put(span, &emitted);
     build_event(convert, &emitted);
     span->slot = old->slot;
     span->caps = caps;
-    if (moves) {
-        span->size = plan_size(convert, span->address, span->want);
-    }
-    if (moves || event->size == 0) {
+    span->size = stays                 ? resized
+                 : event->pointer != 0 ? plan_size(convert, span->address, span->want)
+                                       : 0;
+    if (event->pointer != 0 || event->size == 0) {
         plan_remove(convert, old);
     }
-    if (moves) {
+    if (event->pointer != 0) {
         plan_add(convert, span);
     }
     return true;
@@ -456,7 +464,10 @@ static size_t play_births(struct player *player, const struct births *births, si
                 wanted[count++] = births->list[k].span;
             }
         }
-        convert->failed |= wanted == NULL;
+        if (wanted == NULL) {
+            convert->failed = true;
+            return end;
+        }
         plan_build(convert, &convert->areas[i], wanted, count);
         free(wanted);
     }

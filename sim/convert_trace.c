@@ -81,7 +81,8 @@ void build_comment(struct convert *convert, const char *format, ...) {
         return;
     }
     char *text = trace->comment_text + convert->comment_length;
-    memcpy(text, "# ", 2);
+    text[0] = '#';
+    text[1] = ' ';
     memcpy(text + 2, line, length - 3);
     text[length - 1] = '\n';
     trace->comments[trace->comment_count++] = (struct trace_comment){

@@ -245,11 +245,11 @@ static void add_fault(struct recorder_fault *fault, const uint32_t *field) {
 
 /* How many numbers each kind of line has, and whether text follows. */
 static const struct {
-    char kind;
     unsigned fields;
+    char kind;
     bool text;
-} kinds[] = {{'H', 4, false}, {'R', 5, true},  {'E', 6, false}, {'N', 3, true}, {'F', 8, false},
-             {'M', 1, true},  {'B', 7, false}, {'S', 2, false}, {'T', 2, false}};
+} kinds[] = {{4, 'H', false}, {5, 'R', true},  {6, 'E', false}, {3, 'N', true}, {8, 'F', false},
+             {1, 'M', true},  {7, 'B', false}, {2, 'S', false}, {2, 'T', false}};
 
 static bool body_read(struct recording *recording, char kind, const uint32_t *field,
                       const char *text, const char *end) {
@@ -288,7 +288,7 @@ static bool body_read(struct recording *recording, char kind, const uint32_t *fi
 
 /* `at` stands behind the sequence number. */
 static bool contents_read(struct recording *recording, const char *at, const char *end) {
-    uint32_t field[FIELDS_MAX];
+    uint32_t field[FIELDS_MAX] = {0};
     if (end - at < 3 || at[0] != ' ')
         return false;
     char kind = at[1];

@@ -6,6 +6,7 @@
  */
 #include <criterion/criterion.h>
 #include <dirent.h>
+#include <stdarg.h>
 
 #include "../sim/convert.h"
 #include "../sim/diagnose.h"
@@ -22,7 +23,7 @@ static uint32_t random_below(uint64_t *state, uint32_t limit) {
     return (uint32_t)(*state >> 33) % limit;
 }
 
-/* --- a heap into an image -------------------------------------------------------------------- */
+/* --- a heap into an image ------------------------------------------------------------- */
 
 static bool add_block(void *context, const struct wm_heap_block *block) {
     struct image *image = context;
@@ -74,8 +75,7 @@ static void random_program(uint64_t seed, uint32_t steps) {
     }
 }
 
-/* --- and back -----------------------------------------------------------------------------------
- */
+/* --- and back ------------------------------------------------------------------------- */
 
 /* Replays in pieces of this test, to look at the heap before the machine stops. */
 struct rebuilt {
@@ -206,8 +206,217 @@ Test(convert, what_no_calls_lead_to_is_counted_not_invented) {
     image_free(&image);
 }
 
-/* --- the field's
- * ---------------------------------------------------------------------------------- */
+/* --- recordings of anything ----------------------------------------------------------- */
+
+static uint32_t checksum(const char *text, size_t length) {
+    uint32_t sum = 0xffffffffu;
+    for (size_t i = 0; i < length; i++) {
+        sum ^= (uint8_t)text[i];
+        for (unsigned bit = 0; bit < 8; bit++) {
+            sum = sum >> 1 ^ ((sum & 1u) != 0 ? 0xedb88320u : 0u);
+        }
+    }
+    return ~sum;
+}
+
+/* A line as the recorder would print it, whatever it says. */
+static void line_put(FILE *out, uint32_t *sequence, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+static void line_put(FILE *out, uint32_t *sequence, const char *format, ...) {
+    char line[256];
+    va_list arguments;
+    int length = snprintf(line, sizeof line, "@wmrec1 %08x ", (*sequence)++);
+    va_start(arguments, format);
+    length += vsnprintf(line + length, sizeof line - (size_t)length, format, arguments);
+    va_end(arguments);
+    strcat(line, " ");
+    fprintf(out, "%s*%08x\r\n", line, checksum(line, (size_t)length + 1));
+}
+
+/* Numbers that are now and then plausible. */
+static uint32_t odd_pointer(uint64_t *seed) {
+    static const uint32_t places[] = {0x20004138, 0x20004138, 0x20027f00, 0x20028c18,
+                                      0x30000018, 0x301fff00, 0xfffffff8, 0};
+    uint32_t place = places[random_below(seed, COUNT(places))];
+    uint32_t step = random_below(seed, 40) == 0 ? 1 : 8;
+    return place + random_below(seed, random_below(seed, 2) ? 20 : 4000) * step;
+}
+
+static uint32_t odd_size(uint64_t *seed) {
+    static const uint32_t limits[] = {100, 100, 100, 3000, 200000, 0x7fffffff};
+    return random_below(seed, limits[random_below(seed, COUNT(limits))]) &
+           (random_below(seed, 2) ? ~7u : ~0u);
+}
+
+static void odd_event(FILE *out, uint32_t *sequence, uint32_t number, uint64_t *seed) {
+    uint32_t kind = 1 + random_below(seed, 5);
+    uint32_t caps = random_below(seed, 4) == 0 ? random_below(seed, 32) : 1;
+    uint32_t site = kind == 4 ? odd_pointer(seed) : random_below(seed, 3);
+    line_put(out, sequence, "E %x %x %x %x %x %x", number, kind | caps << 3 | 17u << 16,
+             odd_pointer(seed), odd_size(seed), kind == 4 ? odd_size(seed) : 0, site);
+}
+
+static char *odd_recording(uint64_t seed) {
+    char *text;
+    size_t length;
+    uint32_t sequence = 0;
+    uint32_t number = 0;
+    FILE *out = open_memstream(&text, &length);
+    line_put(out, &sequence, "H %x 18 100 %x", random_below(&seed, 64), random_below(&seed, 300));
+    line_put(out, &sequence, "R 0 20004120 20028000 b 0 SRAM");
+    line_put(out, &sequence, "R 1 20028c00 20047ffc 13 0 DRAM");
+    line_put(out, &sequence, "R 2 30000000 30200000 4 1 PSRAM");
+    line_put(out, &sequence, "N 1 5 0 a#b.c");
+    for (uint32_t i = 0; i < 150; i++) {
+        number += 1 + (random_below(&seed, 20) == 0 ? random_below(&seed, 9) : 0);
+        odd_event(out, &sequence, number, &seed);
+        if (random_below(&seed, 5) == 0) {
+            line_put(out, &sequence, "B 1 %x %x %x 1 1 5", random_below(&seed, 200),
+                     odd_pointer(&seed), odd_size(&seed));
+        }
+    }
+    if (random_below(&seed, 2) == 0) {
+        uint32_t at = odd_pointer(&seed);
+        line_put(out, &sequence, "F %x %x 3 %x %x %x 0 %x", random_below(&seed, 200),
+                 random_below(&seed, 20), at, random_below(&seed, 2) ? at + 24 : 0,
+                 random_below(&seed, 2) ? at + 12 : odd_pointer(&seed), odd_pointer(&seed));
+        if (random_below(&seed, 2) == 0) {
+            line_put(out, &sequence, "M %x 4142434441424344", at);
+        }
+    }
+    fclose(out);
+    return text;
+}
+
+static void read_text(struct recording *recording, const char *text, size_t length) {
+    recording_init(recording);
+    for (const char *end = text + length; text < end;) {
+        const char *newline = memchr(text, '\n', (size_t)(end - text));
+        const char *stop = newline != NULL ? newline : end;
+        recording_line(recording, text, (size_t)(stop - text));
+        text = newline != NULL ? newline + 1 : end;
+    }
+    recording_end(recording);
+}
+
+/* Converts, writes, reads back, replays. Addresses hold whatever the recording says. */
+static void check_recording(const struct recording *recording, const char *label) {
+    struct trace trace;
+    struct trace again;
+    struct convert_report report = {0};
+    struct replay_result result;
+    struct trace_error error;
+    char reason[512] = "";
+    char *text;
+    size_t length;
+    if (!convert_recording(&recording->boot, NULL, &trace, &report, reason, sizeof reason)) {
+        cr_assert_neq(reason[0], '\0', "%s", label);
+        return;
+    }
+    FILE *out = open_memstream(&text, &length);
+    cr_assert(trace_write(&trace, out));
+    fclose(out);
+    cr_assert(trace_read_memory(&again, text, length, label, &error), "%s", error.text);
+    struct replay_options options = {.check = REPLAY_CHECK_ADDRESSES,
+                                     .psram_bytes = REPLAY_PSRAM_AS_TRACED};
+    cr_assert(replay_run(&again, &options, &result, &error), "%s: %s", label, error.text);
+    /* of the call that meets damage nobody knows the result */
+    bool damaged =
+        result.stopped && result.first.event == result.faults[result.fault_count - 1].event;
+    cr_assert_eq(result.mismatches, damaged, "%s: event %zu: %s: expected 0x%08x, got 0x%08x\n%s",
+                 label, result.first.event, result.first.what, result.first.expected,
+                 result.first.got, result.picture != NULL ? result.picture : "");
+    replay_result_free(&result);
+    trace_free(&trace);
+    trace_free(&again);
+    free(text);
+}
+
+Test(convert, a_recording_may_say_anything_and_every_address_in_its_trace_holds) {
+    for (uint64_t seed = 0; seed < 400; seed++) {
+        struct recording recording;
+        char label[32];
+        char *text = odd_recording(seed);
+        snprintf(label, sizeof label, "seed %llu", (unsigned long long)seed);
+        read_text(&recording, text, strlen(text));
+        cr_assert_geq(recording.boot.event_count, 150, "%s", label);
+        check_recording(&recording, label);
+        recording_free(&recording);
+        free(text);
+    }
+}
+
+Test(convert, a_recording_cut_anywhere_is_read_up_to_there) {
+    char *text = odd_recording(3);
+    size_t length = strlen(text);
+    for (size_t cut = 0; cut < length; cut += 7) {
+        struct recording recording;
+        char label[32];
+        snprintf(label, sizeof label, "cut at %zu", cut);
+        read_text(&recording, text, cut);
+        uint64_t whole = 0;
+        for (size_t i = 0; i < cut; i++) {
+            whole += text[i] == '\n';
+        }
+        cr_assert(recording.boot.lines == whole || recording.boot.lines == whole + 1, "%s", label);
+        cr_assert_eq(recording.boot.lines_lost, 0, "%s", label);
+        if (cut % 49 == 0) {
+            check_recording(&recording, label);
+        }
+        recording_free(&recording);
+    }
+    free(text);
+}
+
+Test(convert, changed_bytes_cost_their_lines_and_are_counted) {
+    char *text = odd_recording(4);
+    size_t length = strlen(text);
+    struct recording intact;
+    read_text(&intact, text, length);
+    for (uint64_t seed = 0; seed < 2000; seed++) {
+        struct recording recording;
+        uint64_t chance = seed;
+        size_t at = random_below(&chance, (uint32_t)length);
+        char was = text[at];
+        text[at] = (char)(was ^ (1 << random_below(&chance, 7)));
+        if (was != '\r' && was != '\n' && text[at] != '\n') {
+            read_text(&recording, text, length);
+            bool last = memchr(text + at, '\n', length - at) == text + length - 1;
+            cr_assert_eq(recording.boot.lines + 1, intact.boot.lines, "seed %llu, byte %zu",
+                         (unsigned long long)seed, at);
+            cr_assert_eq(recording.boot.lines_lost, !last, "seed %llu", (unsigned long long)seed);
+            recording_free(&recording);
+        }
+        text[at] = was;
+    }
+    recording_free(&intact);
+    free(text);
+}
+
+Test(convert, of_several_boots_the_one_with_the_fault_is_taken) {
+    char *text;
+    size_t length;
+    struct recording recording;
+    FILE *out = open_memstream(&text, &length);
+    for (uint32_t boot = 0; boot < 3; boot++) {
+        uint32_t sequence = 0;
+        line_put(out, &sequence, "H 11 18 100 1");
+        line_put(out, &sequence, "R 0 20004120 20028000 b 0 SRAM");
+        line_put(out, &sequence, "E 0 9 20004138 %x 0 0", 10 + boot);
+        if (boot == 1) {
+            line_put(out, &sequence, "F 1 1 1 20004120 20004138 20004138 0 0");
+        }
+    }
+    fclose(out);
+    read_text(&recording, text, length);
+    cr_assert_eq(recording.boots, 3);
+    cr_assert_eq(recording.boot.events[0].size, 11);
+    cr_assert(recording.boot.fault.known);
+    recording_free(&recording);
+    free(text);
+}
+
+/* --- the field's ---------------------------------------------------------------------- */
 
 static const char *const firmwares[] = {NULL, "tests/field/firmware-trace.elf",
                                         "tests/field/firmware-none.elf"};
@@ -266,4 +475,50 @@ Test(convert, every_heap_of_the_field_is_rebuilt) {
     }
     closedir(folder);
     cr_assert_geq(files, 14);
+}
+
+/* --- the program ---------------------------------------------------------------------- */
+
+/* Runs a shell command with the program as $WMHEAP; what it prints, and its exit status. */
+static int shell(const char *command, char *out, size_t size) {
+    FILE *pipe = popen(command, "r");
+    cr_assert_not_null(pipe);
+    size_t length = fread(out, 1, size - 1, pipe);
+    out[length] = '\0';
+    int status = pclose(pipe);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 256;
+}
+
+static const struct {
+    const char *command;
+    int status;
+    const char *says;
+} runs[] = {
+    {"\"$WMHEAP\" convert tests/field/clean-11.log 2>/dev/null | \"$WMHEAP\" replay -", 0,
+     "<stdin>: 63 events, 0 mismatches, 0 faults"},
+    {"\"$WMHEAP\" convert - - <tests/field/clean-11.ram 2>/dev/null | head -1", 0, "wmtrace 1\n"},
+    {"\"$WMHEAP\" convert --json tests/field/leak-11.log 2>&1 >/dev/null", 0,
+     "{\"schema\":\"wmheap-convert/1\",\"file\":\"tests/field/leak-11.log\",\"kind\":\"log\""},
+    {"\"$WMHEAP\" convert tests/field/no-such-file 2>&1", 2,
+     "wmheap: tests/field/no-such-file: No such file or directory\n"},
+    {"\"$WMHEAP\" convert tests/field 2>&1", 2, "wmheap: tests/field: a directory\n"},
+    {"\"$WMHEAP\" convert tests/field/overrun-11.log 2>&1", 2,
+     "wmheap: tests/field/overrun-11.log: it shows no heap"},
+    {"\"$WMHEAP\" convert /dev/null 2>&1", 2, "wmheap: /dev/null: empty\n"},
+    {"printf '@wmrec1 00000000 H 11 18 100 0 *00000000\\n' | \"$WMHEAP\" convert - 2>&1", 2,
+     "wmheap: <stdin>: "},
+    {"\"$WMHEAP\" convert tests/field/clean-11.log /no/such/folder/x 2>&1", 2,
+     "wmheap: /no/such/folder/x: No such file or directory\n"},
+    {"\"$WMHEAP\" convert 2>&1 | head -1", 0, "wmheap convert: a file is needed"},
+    {"\"$WMHEAP\" convert --help | grep -c 'wmheap convert tests/field'", 0, "1\n"},
+};
+
+Test(convert, the_program_says_what_it_did_and_why_not) {
+    for (size_t i = 0; i < COUNT(runs); i++) {
+        char out[4096];
+        int status = shell(runs[i].command, out, sizeof out);
+        cr_assert_eq(status, runs[i].status, "%s: status %d, %s", runs[i].command, status, out);
+        cr_assert_eq(strncmp(out, runs[i].says, strlen(runs[i].says)), 0, "%s: %s", runs[i].command,
+                     out);
+    }
 }

@@ -18,7 +18,7 @@
 #define RING 256u
 #define VARIABLES 48u
 
-/* --- chance ----------------------------------------------------------------------------- */
+/* --- chance --------------------------------------------------------------------------- */
 
 static uint32_t random_next(uint64_t *state) {
     *state = *state * 6364136223846793005u + 1442695040888963407u;
@@ -27,7 +27,7 @@ static uint32_t random_next(uint64_t *state) {
 
 static uint32_t random_below(uint64_t *state, uint32_t limit) { return random_next(state) % limit; }
 
-/* --- a console ------------------------------------------------------------------------------ */
+/* --- a console ------------------------------------------------------------------------ */
 
 struct console {
     char *text;
@@ -88,7 +88,7 @@ static char *console_damage(const char *text, const struct damage *damage, uint6
     return out;
 }
 
-/* --- a board ---------------------------------------------------------------------------------- */
+/* --- a board -------------------------------------------------------------------------- */
 
 enum scenario {
     SCENARIO_CLEAN,
@@ -254,8 +254,7 @@ static void board_run(struct board *board, enum scenario scenario, uint32_t step
     board_stop(board);
 }
 
-/* --- back
- * ------------------------------------------------------------------------------------------ */
+/* --- back ----------------------------------------------------------------------------- */
 
 struct outcome {
     struct recording recording;
@@ -295,15 +294,6 @@ static void board_free(struct board *board) {
     board->console.text = NULL;
 }
 
-/* For a person: the trace that failed. */
-static void keep(const struct outcome *outcome) {
-    FILE *file = fopen("/tmp/test_recorder.trace", "w");
-    if (file != NULL) {
-        trace_write(&outcome->trace, file);
-        fclose(file);
-    }
-}
-
 static uint32_t fault_pointer(const struct board *board) {
     const struct wm_heap_fault *fault = &board->fault;
     return fault->pointer != 0 ? fault->pointer : fault->block + board->build->header_size;
@@ -313,9 +303,6 @@ static void check_same_fault(const struct board *board, const struct outcome *ou
                              const char *label) {
     const char *kind = board->build->fault_name(board->fault.kind);
     const struct replay_result *result = &outcome->result;
-    if (result->mismatches != 0 || result->fault_count == 0) {
-        keep(outcome);
-    }
     cr_assert_eq(result->mismatches, 0, "%s: event %zu: %s: expected 0x%08x, got 0x%08x\n%s", label,
                  result->first.event, result->first.what, result->first.expected, result->first.got,
                  result->picture != NULL ? result->picture : "");
@@ -323,9 +310,6 @@ static void check_same_fault(const struct board *board, const struct outcome *ou
                  result->fault_count);
     if (board->fault.kind != 0) {
         const struct replay_fault *fault = &result->faults[0];
-        if (strcmp(fault->kind, kind) != 0 || fault->address != fault_pointer(board)) {
-            keep(outcome);
-        }
         cr_assert_str_eq(fault->kind, kind, "%s: %s, not %s", label, fault->kind, kind);
         cr_assert_eq(fault->address, fault_pointer(board), "%s: %s at 0x%08x, not 0x%08x", label,
                      kind, fault->address, fault_pointer(board));
@@ -338,8 +322,7 @@ static void label_make(char *label, size_t size, const struct board *board, enum
              (unsigned long long)seed);
 }
 
-/* --- tests
- * ------------------------------------------------------------------------------------------- */
+/* --- tests ---------------------------------------------------------------------------- */
 
 TestSuite(recorder, .timeout = 120);
 
@@ -408,8 +391,6 @@ Test(recorder, overwritten_events_are_made_up_for_by_a_snapshot) {
         cr_assert_gt(outcome.report.lost, 2000, "%s", label);
         cr_assert_eq(outcome.report.events, RING, "%s", label);
         check_same_fault(&board, &outcome, label);
-        if (outcome.report.supposed)
-            keep(&outcome);
         cr_assert_eq(outcome.report.supposed + outcome.report.stale, 0,
                      "%s: supposed %llu, stale %llu", label,
                      (unsigned long long)outcome.report.supposed,
