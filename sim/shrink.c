@@ -13,10 +13,11 @@
 /* Work is counted in events replayed, about five million a second. The first pass must not
  * spend all of it: where it gets nowhere, something else may. */
 #define LIMIT_FIRST(events) (500000u + 100u * (uint64_t)(events))
-#define LIMIT_PASSES 24000000u
-#define LIMIT_NUMBERS 28000000u
+#define LIMIT_PASSES(events) (LIMIT_FIRST(events) + 20000000u)
+#define LIMIT_NUMBERS(events) (LIMIT_FIRST(events) + 25000000u)
 
-#define FEW_EVENTS 20u /* a person sees them all at once */
+#define FEW_EVENTS 20u     /* a person sees them all at once */
+#define MANY_EVENTS 50000u /* a replay of these takes a while */
 
 /* --- the beginning ---------------------------------------------------------------------- */
 
@@ -154,19 +155,21 @@ static void passes(struct shrink *shrink, uint64_t limit) {
 }
 
 static void reduce(struct shrink *shrink) {
-    shrink->limit = LIMIT_FIRST(shrink->events_before);
+    size_t events = shrink->events_before;
+    shrink->limit = LIMIT_FIRST(events);
     shorten(shrink);
     without_appends(shrink);
-    if (is_traced(&shrink->failure)) { /* each block has its place: nothing can just go */
+    /* where each block has its place nothing can just go; and a long past is long to replay */
+    if (is_traced(&shrink->failure) || shrink->count > MANY_EVENTS) {
         shrink_rebuild(shrink);
     }
-    passes(shrink, LIMIT_FIRST(shrink->events_before));
+    passes(shrink, LIMIT_FIRST(events));
     for (int round = 0; round < 2 && shrink->count > FEW_EVENTS; round++) {
-        shrink->limit = LIMIT_PASSES;
+        shrink->limit = LIMIT_PASSES(events);
         shrink_rebuild(shrink);
-        passes(shrink, LIMIT_PASSES);
+        passes(shrink, LIMIT_PASSES(events));
     }
-    shrink->limit = LIMIT_NUMBERS;
+    shrink->limit = LIMIT_NUMBERS(events);
     for (int round = 0; round < 3 && shrink_numbers(shrink); round++) {
         shrink_events(shrink);
     }

@@ -6,7 +6,7 @@
  * stood before the last few events: first fit fills an empty region in address order, hence
  * neighbouring blocks that nobody names can be one stand-in of their joint size, and a hole
  * is a block that is freed when all stand. From the bravest candidate, all that lives in one
- * block a region and the rest free, to the exact one, all holes where they were.
+ * block a region and the rest free, to the exact one, all blocks and holes as they were.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +18,8 @@ enum {
     LEVEL_COMPACT, /* one stand-in a region, for all that is allocated there */
     LEVEL_FILLED,  /* holes between blocks are filled */
     LEVEL_FITTING, /* only holes stay that the failing request fits into */
-    LEVEL_EXACT,
+    LEVEL_EXACT,   /* all holes stay where they are */
+    LEVEL_BLOCKS,  /* and each block is one of its own, with its call site */
     LEVELS
 };
 
@@ -105,7 +106,7 @@ static void block_again(struct rebuild *rebuild, uint32_t slot, const struct wm_
 }
 
 static bool hole_stays(const struct rebuild *rebuild, uint32_t bytes) {
-    return rebuild->level == LEVEL_EXACT ||
+    return rebuild->level >= LEVEL_EXACT ||
            (rebuild->level == LEVEL_FITTING && bytes >= rebuild->fitting);
 }
 
@@ -150,6 +151,12 @@ static void keep_kind(struct rebuild *rebuild, enum trace_event_kind kind) {
 }
 
 static void build(struct rebuild *rebuild) {
+    for (uint32_t slot = 0; rebuild->level == LEVEL_BLOCKS && slot < rebuild->shrink->slots;
+         slot++) {
+        if (rebuild->values[slot] != 0) {
+            rebuild->named[rebuild->named_count++] = slot;
+        }
+    }
     keep_kind(rebuild, TRACE_APPEND);
     for (uint32_t i = 0; i < rebuild->shrink->trace->region_count; i++) {
         rebuild->region = i;
@@ -322,7 +329,7 @@ bool shrink_rebuild(struct shrink *shrink) {
         .holes = malloc((shrink->count + 1) * sizeof *rebuild.holes),
         .values = malloc((shrink->slots + 1u) * sizeof *rebuild.values),
         .given = malloc((shrink->slots + 1u) * sizeof *rebuild.given),
-        .named = malloc(sizeof *rebuild.named * 2 * (REST_MAX + 1)),
+        .named = malloc(sizeof *rebuild.named * (2 * (REST_MAX + 1) + shrink->slots)),
     };
     bool smaller = false;
     if (rebuild.made == NULL || rebuild.holes == NULL || rebuild.values == NULL ||
