@@ -75,6 +75,8 @@ static void list_open(struct log_state *state) {
         state->previous = *list;
         *list = (struct log_list){.blocks = old.blocks, .room = old.room};
     }
+    list->next_index = 0;
+    list->doubtful = false;
     list->begin_line = state->line;
     list->damaged_before = console_damaged(state->console) + state->implausible;
     list->expected = 0;
@@ -82,15 +84,53 @@ static void list_open(struct log_state *state) {
     list->open = true;
 }
 
+/* The block that was appended last begins a list of its own. */
+static void list_split(struct log_state *state) {
+    struct log_list *list = &state->list;
+    struct log_block last = {0};
+    bool has_last = list->count > 0 && list->doubt_appended;
+    if (has_last) {
+        last = list->blocks[--list->count];
+        list->bytes -= last.size;
+    }
+    list_open(state);
+    if (has_last) {
+        last.order = 0;
+        state->out_of_memory = !list_append(list, &last) || state->out_of_memory;
+    }
+}
+
+/* Follows the index. One that does not fit is a wrong digit, or lines are lost before it, or a
+ * list begins whose predecessor lost its end: the index after it tells. So do the digits of a
+ * log line in front of a list's: "rssi -6" and "0" make 60, and then comes 1. */
+static void follow_index(struct log_state *state, uint32_t index) {
+    struct log_list *list = &state->list;
+    if (list->doubtful) {
+        list->doubtful = false;
+        if (index == list->doubt_index + 1) {
+            if (list->doubt_index < list->next_index) {
+                list_split(state);
+            }
+            list->next_index = index;
+        } else {
+            list->next_index++;
+        }
+    }
+    if (index == list->next_index) {
+        list->next_index++;
+    } else {
+        list->doubtful = true;
+        list->doubt_index = index;
+        list->doubt_appended = false;
+    }
+}
+
 void log_list_block(struct log_state *state, const struct console_record *record) {
     struct log_list *list = &state->list;
-    /* Where a list begins in the middle of a log line, digits before it look like its own:
-     * "rssi -6" and "0" make 60, and the next is 1. */
-    bool joined_index = list->count == 1 && record->index == 1;
-    if (!list->open || (record->index == 0 && !joined_index && list->count > 0)) {
+    if (!list->open) {
         list_open(state);
     }
-    list->next_index = record->index + 1;
+    follow_index(state, record->index);
     list->end_line = state->line;
     if (!is_plausible(record) || list->count >= LIST_BLOCKS_MAX) {
         state->implausible++;
@@ -98,6 +138,7 @@ void log_list_block(struct log_state *state, const struct console_record *record
     }
     struct log_block block = {record->pointer, record->size, site_of(state, &record->text),
                               record->site_line, (uint32_t)list->count};
+    list->doubt_appended = list->doubtful;
     if (!list_append(list, &block)) {
         state->out_of_memory = true;
     }

@@ -29,6 +29,9 @@ struct log_list {
     size_t room;
     uint64_t bytes;
     uint32_t next_index;
+    uint32_t doubt_index; /* of the last line, if it was not the next one */
+    bool doubtful;
+    bool doubt_appended;    /* that line's block is the last of the list */
     uint32_t expected;      /* number of blocks by the summary; 0 if there was none */
     uint64_t missing_bytes; /* by the summary */
     uint64_t begin_line;

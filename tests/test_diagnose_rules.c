@@ -208,10 +208,9 @@ Test(diagnose_rules, finds_the_block_whose_corruption_line_is_lost) {
 }
 
 Test(diagnose_rules, an_exception_is_one_whatever_of_its_lines_is_lost) {
-    static const char *const lines[] = {"CPU Exception : 2\r\n",
-                                        "Exception name: Access error exception\r\n",
-                                        "r0 : 0x20ad28a0\tr1 : 0x20f5e740\t\r\n",
-                                        "pc : 0x08019f3a\r\n"};
+    static const char *const lines[] = {
+        "CPU Exception : 2\r\n", "Exception name: Access error exception\r\n",
+        "r0 : 0x20ad28a0\tr1 : 0x20f5e740\t\r\n", "pc : 0x08019f3a\r\n"};
     for (unsigned lost = 0; lost < 15; lost++) {
         char text[512] = BOOT;
         for (unsigned i = 0; i < COUNT(lines); i++) {
