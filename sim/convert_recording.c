@@ -288,7 +288,8 @@ static void fault_guard(struct player *player) {
     if (span != NULL && span->request != 0 && plan_want(convert, span->request) == span->want) {
         holds = span->request;
     }
-    if (request < holds && request != 0) {
+    bool outside = span != NULL && fault->address - fault->block >= span->size;
+    if ((request < holds || outside) && request != 0) {
         fault_block(player, plan_want(convert, request), request);
     }
 }

@@ -416,6 +416,32 @@ Test(convert, of_several_boots_the_one_with_the_fault_is_taken) {
     free(text);
 }
 
+/* Beside the SDK's heap its own list is the snapshot. */
+Test(convert, a_tracing_list_stands_for_a_snapshot) {
+    char *text;
+    size_t length;
+    uint32_t sequence = 0;
+    struct recording recording;
+    FILE *out = open_memstream(&text, &length);
+    line_put(out, &sequence, "H 21 18 100 9");
+    line_put(out, &sequence, "R 0 20004120 20028000 b 0 SRAM");
+    line_put(out, &sequence, "E 8 2 20004198 28 0 0");
+    line_put(out, &sequence, "T 1 9");
+    fputs("0\t0x20004138\tC:\\my src\\a.c:12\t64\r\n[I] (5) wifi: up\r\n"
+          "1\t20004200\tb.c:7\t48\r\nsummary: malloc size 112, malloc count 2\r\n"
+          "2\t0x20005000\tnot in it.c:1\t48\r\n",
+          out);
+    fclose(out);
+    read_text(&recording, text, length);
+    cr_assert_eq(recording.boot.block_count, 2);
+    cr_assert_eq(recording.boot.blocks[1].pointer, 0x20004200);
+    cr_assert_str_eq(recorder_name(&recording.boot, recording.boot.blocks[0].site),
+                     "C:\\my src\\a.c");
+    check_recording(&recording, "beside the SDK");
+    recording_free(&recording);
+    free(text);
+}
+
 /* --- the field's ---------------------------------------------------------------------- */
 
 static const char *const firmwares[] = {NULL, "tests/field/firmware-trace.elf",
