@@ -206,8 +206,25 @@ static size_t surplus_digits(const char *text, size_t begin, struct console_reco
     return digits - 1;
 }
 
+/* A line of the recorder has a checksum of its own: whoever reads it knows if it is whole. */
+static bool take_recorder(struct console *console, const char *text, size_t length) {
+    static const char prefix[] = "@wmrec";
+    const char *found = memmem(text, length, prefix, sizeof prefix - 1);
+    if (found == NULL) {
+        return false;
+    }
+    take_head(console, text, (size_t)(found - text));
+    struct console_record record = {.kind = CONSOLE_RECORDER, .ms = CONSOLE_NO_MS};
+    record.text = (struct console_text){found, (size_t)(text + length - found)};
+    push(console, &record);
+    return true;
+}
+
 static void take_print(struct console *console, const char *text, size_t length) {
     size_t begin = 0;
+    if (take_recorder(console, text, length)) {
+        return;
+    }
     struct console_record record = {.ms = CONSOLE_NO_MS};
     switch (console_parse_print(text, length, &record, &begin)) {
     case CONSOLE_PARSED:

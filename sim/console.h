@@ -35,6 +35,7 @@ enum console_kind {
     CONSOLE_REGISTERS,      /* up to four of r0 to r15; psr; pc */
     CONSOLE_ADDR2LINE,      /* Show pc info by run: ... pc r15 */
     CONSOLE_STACK_OVERFLOW, /* task[NAME] stack over flow */
+    CONSOLE_RECORDER,       /* a line of the recorder, from its prefix on */
 };
 
 /* Bytes of the line, not terminated; valid until the next call of console_next. */
@@ -56,8 +57,8 @@ struct console_record {
     uint8_t count;            /* REGISTERS: pairs in use */
     uint64_t line;            /* number in the file, from 1 */
     uint64_t ms;              /* since boot; CONSOLE_NO_MS if the line has no time */
-    struct console_text text; /* LOG, OTHER: message; BLOCK, CORRUPTION, ASSERTION: file name;
-                                 STATS_ROW: region; EXCEPTION_NAME, STACK_OVERFLOW: name */
+    struct console_text text; /* LOG, OTHER, RECORDER: message; BLOCK, CORRUPTION, ASSERTION: file
+                                 name; STATS_ROW: region; EXCEPTION_NAME, STACK_OVERFLOW: name */
     struct console_text expression; /* ASSERTION */
     struct console_text function;   /* ASSERTION */
     uint32_t index;                 /* BLOCK: position in the list; SUMMARY: number of blocks */

@@ -129,7 +129,7 @@ static bool read_kilobytes(struct cursor *cursor, uint32_t bytes) {
     }
     uint64_t unit = 1024;
     if (skip_text(cursor, "MB)")) {
-        unit = 1024 * 1024;
+        unit *= 1024;
     } else if (!skip_text(cursor, "KB)")) {
         return false;
     }
@@ -492,8 +492,8 @@ size_t console_find_log(const char *text, size_t length) {
 
 void console_triggers_init(struct console_triggers *triggers) {
     /* One pair at least of each print, and of each complaint about memory. */
-    static const char pairs[][3] = {"mm", "pt", " \"", "Ex", "pc", "em", "k[", "ai", "AI",
-                                    "EM", "OO", "ze",  "wm", "oc", "OC", "KB", "0x", "0X"};
+    static const char pairs[][3] = {"mm", "pt", " \"", "Ex", "pc", "em", "k[", "ai", "AI", "EM",
+                                    "OO", "ze", "wm",  "oc", "OC", "KB", "0x", "0X", "@w"};
     memset(triggers, 0, sizeof *triggers);
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
         uint32_t pair = (uint32_t)((uint8_t)pairs[i][0] << 8 | (uint8_t)pairs[i][1]);

@@ -163,7 +163,10 @@ static void copy_text(char *to, size_t room, struct console_text text) {
     size_t length = text.length < room - 1 ? text.length : room - 1;
     for (size_t i = 0; i < length; i++) {
         bool plain = text.at[i] >= 0x20 && text.at[i] < 0x7f;
-        to[i] = plain ? text.at[i] : '?';
+        to[i] = text.at[i];
+        if (!plain) {
+            to[i] = '?';
+        }
     }
     to[length] = '\0';
 }
@@ -356,6 +359,9 @@ static void follow(struct log_state *state, const struct console_record *record)
     case CONSOLE_STACK_OVERFLOW:
         see_stack_overflow(state, record);
         break;
+    case CONSOLE_RECORDER:
+        recording_line(&state->recording, record->text.at, record->text.length);
+        break;
     default:
         break;
     }
@@ -368,13 +374,15 @@ static void finish(struct log_state *state) {
     struct diagnosis *diagnosis = state->diagnosis;
     size_t before = diagnosis->findings.count;
     boot_end(state);
+    log_recorder_judge(state);
     fold_findings(state, before);
     tell_repeats(state);
     if ((state->list.count != 0 || state->stats.has_total) && !log_image_build(state)) {
         state->out_of_memory = true;
     }
     diagnosis->lines = console_lines(state->console);
-    diagnosis->damaged = console_damaged(state->console) + state->implausible + state->missing;
+    diagnosis->damaged = console_damaged(state->console) + state->implausible + state->missing +
+                         state->recording.damaged;
     findings_sort(&diagnosis->findings);
 }
 
@@ -382,6 +390,7 @@ bool diagnose_log(FILE *log, const char *name, const struct diagnose_options *op
                   struct diagnosis *diagnosis, char *error, size_t error_size) {
     struct log_state state = {.diagnosis = diagnosis, .options = options};
     struct console_record record;
+    recording_init(&state.recording);
     state.console = console_open(log);
     state.out_of_memory = state.console == NULL;
     while (!state.out_of_memory && console_next(state.console, &record)) {
@@ -403,6 +412,7 @@ bool diagnose_log(FILE *log, const char *name, const struct diagnose_options *op
         ok = true;
     }
     console_close(state.console);
+    recording_free(&state.recording);
     growth_free(&state.growth);
     free(state.list.blocks);
     free(state.previous.blocks);

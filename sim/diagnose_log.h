@@ -5,13 +5,14 @@
  *
  * diagnose_log.c follows the records, diagnose_list.c collects tracing lists and turns the
  * last one into an image, diagnose_growth.c compares the lists of a boot, diagnose_rules.c
- * judges crashes and failed requests.
+ * judges crashes, diagnose_request.c failed requests, diagnose_recorder.c recordings.
  */
 #ifndef DIAGNOSE_LOG_H
 #define DIAGNOSE_LOG_H
 
 #include "console.h"
 #include "diagnose.h"
+#include "recorder.h"
 
 /* --- tracing lists -------------------------------------------------------------------------- */
 
@@ -137,6 +138,7 @@ struct log_state {
     struct log_crash crash;
     struct log_request request;
     struct log_repeats repeats;
+    struct recording recording;
 };
 
 /* diagnose_list.c */
@@ -169,5 +171,9 @@ bool request_parse(const char *text, size_t length, uint32_t *size, uint32_t *ca
 void log_request_seen(struct log_state *state, const struct console_record *record);
 /* Judges the waiting request by the heap as it is known now; `last`: nothing better comes. */
 void log_request_judge(struct log_state *state, bool last);
+
+/* diagnose_recorder.c */
+/* After the last line: what the recorder's lines say. */
+void log_recorder_judge(struct log_state *state);
 
 #endif

@@ -84,7 +84,7 @@ static uint32_t find_size(const char *text) {
         }
         char *end;
         unsigned long value = strtoul(at, &end, 0);
-        char last = at > text ? at[-1] : ' ';
+        const char last = *(at > text ? at - 1 : " ");
         bool line = (at - text >= 5 && strncmp(at - 5, "line ", 5) == 0) ||
                     (at - text >= 3 && last == ':' && at[-3] == '.');
         bool part = isalnum((unsigned char)last) || last == '_' || last == '-' || last == '.' ||
@@ -130,7 +130,8 @@ bool request_parse(const char *text, size_t length, uint32_t *size, uint32_t *ca
     char lower[TEXT_MAX + 1];
     length = length < TEXT_MAX ? length : TEXT_MAX;
     for (size_t i = 0; i < length; i++) {
-        lower[i] = text[i] != '\0' ? (char)tolower((unsigned char)text[i]) : ' ';
+        int byte = text[i] != '\0' ? tolower((unsigned char)text[i]) : ' ';
+        lower[i] = (char)byte;
     }
     lower[length] = '\0';
     const char *found = find_refused_alloc(lower);
@@ -352,7 +353,10 @@ void log_request_seen(struct log_state *state, const struct console_record *reco
                                                                    : sizeof request->text - 1;
     for (size_t i = 0; i < length; i++) {
         bool plain = record->text.at[i] >= 0x20 && record->text.at[i] < 0x7f;
-        request->text[i] = plain ? record->text.at[i] : '?';
+        request->text[i] = record->text.at[i];
+        if (!plain) {
+            request->text[i] = '?';
+        }
     }
     request->text[length] = '\0';
     uint64_t seen =

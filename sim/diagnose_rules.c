@@ -26,17 +26,17 @@ enum heap_assert {
 
 /* By its text, which is the same in every version; by its line if the text is damaged. */
 static const struct {
-    enum heap_assert kind;
     const char *words;
+    enum heap_assert kind;
     uint32_t line;
 } heap_asserts[] = {
-    {ASSERT_TAIL_WORD, "0x5A5A5A5A", 270},
-    {ASSERT_HEADER_WORD, "corruption_magic", 262},
-    {ASSERT_HEADER_WORD, "0xA5A5A5A5", 262},
-    {ASSERT_NEXT, "next_free_block == NULL", 254},
-    {ASSERT_NO_END, "heap.end != NULL", 138},
-    {ASSERT_DOUBLE_FREE, "block_allocated_bit) != 0", 253},
-    {ASSERT_REALLOC, "", 484},
+    {"0x5A5A5A5A", ASSERT_TAIL_WORD, 270},
+    {"corruption_magic", ASSERT_HEADER_WORD, 262},
+    {"0xA5A5A5A5", ASSERT_HEADER_WORD, 262},
+    {"next_free_block == NULL", ASSERT_NEXT, 254},
+    {"heap.end != NULL", ASSERT_NO_END, 138},
+    {"block_allocated_bit) != 0", ASSERT_DOUBLE_FREE, 253},
+    {"", ASSERT_REALLOC, 484},
 };
 
 static enum heap_assert kind_of(const struct log_crash *crash) {

@@ -337,3 +337,54 @@ Test(diagnose_rules, a_failed_request_is_judged_by_the_holes_of_an_image) {
         image_free(&image);
     }
 }
+
+/* --- the recorder --------------------------------------------------------------------------- */
+
+/* Appends one of the recorder's lines, with its checksum: CRC-32. */
+static void add_recorder_line(char *text, size_t room, unsigned sequence, const char *contents) {
+    char line[160];
+    uint32_t sum = UINT32_MAX;
+    int length = snprintf(line, sizeof line, "@wmrec1 %08x %s ", sequence, contents);
+    for (int i = 0; i < length; i++) {
+        sum ^= (uint8_t)line[i];
+        for (int bit = 0; bit < 8; bit++) {
+            sum = sum >> 1 ^ ((sum & 1) != 0 ? UINT32_C(0xedb88320) : 0);
+        }
+    }
+    size_t used = strlen(text);
+    snprintf(text + used, room - used, "[09:00:00.618] %s*%08x\r\n", line, ~sum);
+}
+
+/* An allocation of 64 bytes at /app/x.c:7, its free, and one line more. */
+static struct diagnosis diagnose_recording(const char *last) {
+    char text[2048] = BOOT;
+    add_recorder_line(text, sizeof text, 0, "N 8010500 8 0 /app/x.c");
+    add_recorder_line(text, sizeof text, 1, "E 1 70101 20004138 40 8010999 8010500");
+    add_recorder_line(text, sizeof text, 2, "E 2 2 20004138 58 8010aaa 0");
+    add_recorder_line(text, sizeof text, 3, last);
+    return diagnose_log_text(text);
+}
+
+Test(diagnose_rules, a_recording_tells_the_fault_and_the_block_s_history) {
+    struct diagnosis diagnosis = diagnose_recording("F 2 1 1 0 20004138 0 0 0");
+    cr_assert_eq(diagnosis.findings.count, 1);
+    cr_expect_eq(diagnosis.findings.list[0].verdict, VERDICT_DOUBLE_FREE);
+    cr_expect_eq(diagnosis.findings.list[0].address, 0x20004138);
+    cr_expect_str_eq(diagnosis.findings.list[0].site, "/app/x.c:7");
+    cr_expect_not_null(strstr(diagnosis.findings.list[0].evidence, "0x08010aaa"));
+    diagnosis_free(&diagnosis);
+}
+
+Test(diagnose_rules, the_last_event_of_a_recording_is_the_call_that_crashed) {
+    struct diagnosis diagnosis = diagnose_recording("E 3 2 20004138 0 8010bbb 0");
+    cr_assert_eq(diagnosis.findings.count, 1);
+    cr_expect_eq(diagnosis.findings.list[0].verdict, VERDICT_DOUBLE_FREE);
+    diagnosis_free(&diagnosis);
+    diagnosis = diagnose_recording("E 3 2 20004140 0 8010bbb 0");
+    cr_assert_eq(diagnosis.findings.count, 1);
+    cr_expect_eq(diagnosis.findings.list[0].verdict, VERDICT_INVALID_FREE);
+    diagnosis_free(&diagnosis);
+    diagnosis = diagnose_recording("E 3 70101 20004138 40 8010999 8010500");
+    cr_expect_eq(diagnosis.findings.count, 0, "an allocation is no fault");
+    diagnosis_free(&diagnosis);
+}
