@@ -24,6 +24,7 @@ struct piece {
     unsigned age; /* lines that came in between */
     size_t length;
     enum console_kind kind;
+    unsigned triggers;
     char text[CONSOLE_LINE_MAX];
 };
 
@@ -77,11 +78,13 @@ static void push(struct console *console, const struct console_record *record) {
 
 /* --- mending -------------------------------------------------------------------------------- */
 
-static void hold(struct piece *piece, const char *text, size_t length, enum console_kind kind) {
+static void hold(struct piece *piece, const char *text, size_t length, enum console_kind kind,
+                 unsigned triggers) {
     piece->held = true;
     piece->age = 0;
     piece->length = length < sizeof piece->text ? length : sizeof piece->text;
     piece->kind = kind;
+    piece->triggers = triggers;
     memcpy(piece->text, text, piece->length);
 }
 
@@ -117,7 +120,9 @@ static bool mend_print(struct console *console, const char *text, size_t length)
     size_t begin = 0;
     struct console_record record = {.ms = CONSOLE_NO_MS};
     length = join(console->joined_print, &console->print, text, length);
-    if (console_parse_print(console->joined_print, length, &record, &begin) != CONSOLE_PARSED ||
+    unsigned triggers = console_triggers_of(&console->triggers, console->joined_print, length);
+    if (console_parse_print(console->joined_print, length, triggers, &record, &begin) !=
+            CONSOLE_PARSED ||
         begin >= console->print.length ||
         (record.kind != console->print.kind && console->print.kind != CONSOLE_OTHER)) {
         return false;
@@ -129,14 +134,19 @@ static bool mend_print(struct console *console, const char *text, size_t length)
 
 /* A line of unknown origin may be the tail of the line before: of a log line that a print
  * overtook, or of anything that was cut in two before it could be told what it is. */
-static void mend_other(struct console *console, const char *text, size_t length) {
+static void mend_other(struct console *console, const char *text, size_t length,
+                       unsigned triggers) {
     struct console_record record = {.kind = CONSOLE_OTHER, .ms = CONSOLE_NO_MS};
     struct piece *piece = &console->other;
     if (piece->held) {
         size_t begin = 0;
         struct console_record print = {.ms = CONSOLE_NO_MS};
         size_t joined = join(console->joined_other, piece, text, length);
-        if (console_parse_print(console->joined_other, joined, &print, &begin) == CONSOLE_PARSED &&
+        unsigned all =
+            triggers | piece->triggers |
+            console_triggers_of(&console->triggers, console->joined_other + piece->length - 1, 2);
+        if (console_parse_print(console->joined_other, joined, all, &print, &begin) ==
+                CONSOLE_PARSED &&
             begin < piece->length) {
             piece->held = false;
             push(console, &print);
@@ -144,53 +154,52 @@ static void mend_other(struct console *console, const char *text, size_t length)
         }
         if (console_parse_log(console->joined_other, joined, &record)) {
             record.ms = CONSOLE_NO_MS; /* it was told with the head */
-            record.worth_a_look =
-                console_has_trigger(&console->triggers, record.text.at, record.text.length);
+            record.worth_a_look = (all & CONSOLE_TRIGGER_COMPLAINT) != 0;
             push(console, &record);
-            hold(piece, text, length, CONSOLE_OTHER); /* or something else's head */
+            hold(piece, text, length, CONSOLE_OTHER, triggers); /* or something else's head */
             return;
         }
     }
     record.text = (struct console_text){text, length};
-    record.worth_a_look = console_has_trigger(&console->triggers, text, length);
+    record.worth_a_look = (triggers & CONSOLE_TRIGGER_COMPLAINT) != 0;
     push(console, &record);
-    hold(piece, text, length, CONSOLE_OTHER);
+    hold(piece, text, length, CONSOLE_OTHER, triggers);
 }
 
 /* --- one line ------------------------------------------------------------------------------- */
 
-static bool take_log(struct console *console, const char *text, size_t length, bool trigger) {
+static bool take_log(struct console *console, const char *text, size_t length, unsigned triggers) {
     struct console_record record = {0};
     if (!console_parse_log(text, length, &record)) {
         return false;
     }
-    hold(&console->other, text, length, CONSOLE_LOG); /* its tail may be the next line */
+    hold(&console->other, text, length, CONSOLE_LOG, triggers); /* its tail may be the next line */
     if (console->print.held && console->print.age++ >= BROKEN_AGE_MAX) {
         give_up_print(console);
     }
-    record.worth_a_look = trigger;
+    record.worth_a_look = (triggers & CONSOLE_TRIGGER_COMPLAINT) != 0;
     push(console, &record);
     return true;
 }
 
 /* The head of a log line that a print overtook. Its text says nothing before it is whole. */
-static void take_head(struct console *console, const char *text, size_t length) {
+static void take_head(struct console *console, const char *text, size_t length, unsigned triggers) {
     struct console_record record = {0};
     if (length > 0 && console_parse_log(text, length, &record)) {
         push(console, &record);
-        hold(&console->other, text, length, CONSOLE_LOG);
+        hold(&console->other, text, length, CONSOLE_LOG, triggers);
     }
 }
 
 /* A print that is torn in this line: by a log line, whose own tail comes with it, or by the
  * line's end. */
 static void take_broken(struct console *console, const char *text, size_t length,
-                        enum console_kind kind) {
+                        enum console_kind kind, unsigned triggers) {
     give_up_print(console);
     size_t log = console_find_log(text, length);
-    hold(&console->print, text, log, kind);
+    hold(&console->print, text, log, kind, triggers);
     if (log < length) {
-        take_log(console, text + log, length - log, true);
+        take_log(console, text + log, length - log, triggers);
     }
 }
 
@@ -207,32 +216,36 @@ static size_t surplus_digits(const char *text, size_t begin, struct console_reco
 }
 
 /* A line of the recorder has a checksum of its own: whoever reads it knows if it is whole. */
-static bool take_recorder(struct console *console, const char *text, size_t length) {
+static bool take_recorder(struct console *console, const char *text, size_t length,
+                          unsigned triggers) {
     static const char prefix[] = "@wmrec";
-    const char *found = memmem(text, length, prefix, sizeof prefix - 1);
+    const char *found = (triggers & CONSOLE_TRIGGER_RECORDER) != 0
+                            ? memmem(text, length, prefix, sizeof prefix - 1)
+                            : NULL;
     if (found == NULL) {
         return false;
     }
-    take_head(console, text, (size_t)(found - text));
+    take_head(console, text, (size_t)(found - text), triggers);
     struct console_record record = {.kind = CONSOLE_RECORDER, .ms = CONSOLE_NO_MS};
     record.text = (struct console_text){found, (size_t)(text + length - found)};
     push(console, &record);
     return true;
 }
 
-static void take_print(struct console *console, const char *text, size_t length) {
+static void take_print(struct console *console, const char *text, size_t length,
+                       unsigned triggers) {
     size_t begin = 0;
-    if (take_recorder(console, text, length)) {
+    if (take_recorder(console, text, length, triggers)) {
         return;
     }
     struct console_record record = {.ms = CONSOLE_NO_MS};
-    switch (console_parse_print(text, length, &record, &begin)) {
+    switch (console_parse_print(text, length, triggers, &record, &begin)) {
     case CONSOLE_PARSED:
         give_up_print(console);
         if (record.kind == CONSOLE_BLOCK) {
             begin += surplus_digits(text, begin, &record);
         }
-        take_head(console, text, begin);
+        take_head(console, text, begin, triggers);
         if (record.kind == CONSOLE_HEAP_SIZE || record.kind == CONSOLE_BOOT) {
             console->other.held = false; /* they are log lines themselves */
         }
@@ -241,26 +254,26 @@ static void take_print(struct console *console, const char *text, size_t length)
     case CONSOLE_BROKEN:
         if (!mend_print(console, text, length)) {
             /* A log line may just speak of such things: all of it counts as its text. */
-            take_log(console, text, length, true);
-            take_broken(console, text + begin, length - begin, record.kind);
+            take_log(console, text, length, triggers);
+            take_broken(console, text + begin, length - begin, record.kind, triggers);
         }
         return;
     case CONSOLE_NOTHING:
     default:
         break;
     }
-    if (take_log(console, text, length, true)) {
+    if (take_log(console, text, length, triggers)) {
         return;
     }
     if (!mend_print(console, text, length)) {
         size_t log = console_find_log(text, length);
         if (log < length) {
-            take_broken(console, text, length, CONSOLE_OTHER);
+            take_broken(console, text, length, CONSOLE_OTHER, triggers);
             return;
         }
         give_up_print(console);
         console->damaged += console_resembles(text, length);
-        mend_other(console, text, length);
+        mend_other(console, text, length, triggers);
     }
 }
 
@@ -285,11 +298,10 @@ static void take_line(struct console *console, char *text, size_t length) {
     if (length == 0) {
         return;
     }
-    bool plain = is_log_line(text, length) &&
-                 !console_has_trigger(&console->triggers, text, length) &&
-                 take_log(console, text, length, false);
+    unsigned triggers = console_triggers_of(&console->triggers, text, length);
+    bool plain = triggers == 0 && is_log_line(text, length) && take_log(console, text, length, 0);
     if (!plain) {
-        take_print(console, text, length);
+        take_print(console, text, length, triggers);
     }
 }
 

@@ -314,22 +314,22 @@ static bool parse_block(struct cursor *cursor, struct console_record *record) {
 static const struct {
     const char *marker;
     bool (*parse)(struct cursor *cursor, struct console_record *record);
-    bool first; /* only as the first word of a line */
-    bool vague; /* ordinary text may hold the marker: what does not go on is not torn */
+    unsigned trigger; /* 0: only as the first word of a line */
+    bool vague;       /* ordinary text may hold the marker: what does not go on is not torn */
 } prints[] = {
-    {"summary: malloc size ", parse_summary, false, false},
-    {"corruption detected ", parse_corruption, false, false},
-    {"assertion \"", parse_assertion, false, false},
-    {"CPU Exception : ", parse_exception, false, false},
-    {"Exception name: ", parse_exception_name, false, false},
-    {"Show pc info by run:", parse_addr2line, false, false},
-    {"psr: ", parse_psr, true, false},
-    {"pc : ", parse_pc, true, false},
-    {"Type     Current Size ", parse_stats, false, false},
-    {"heap remain ", parse_remain, false, true},
-    {"heap size ", parse_heap_size, false, true},
-    {"wm iot sdk", parse_boot, false, true},
-    {"task[", parse_stack_overflow, false, true},
+    {"summary: malloc size ", parse_summary, CONSOLE_TRIGGER_SUMMARY, false},
+    {"corruption detected ", parse_corruption, CONSOLE_TRIGGER_CORRUPTION, false},
+    {"assertion \"", parse_assertion, CONSOLE_TRIGGER_ASSERTION, false},
+    {"CPU Exception : ", parse_exception, CONSOLE_TRIGGER_EXCEPTION, false},
+    {"Exception name: ", parse_exception_name, CONSOLE_TRIGGER_EXCEPTION, false},
+    {"Show pc info by run:", parse_addr2line, CONSOLE_TRIGGER_ADDR2LINE, false},
+    {"psr: ", parse_psr, 0, false},
+    {"pc : ", parse_pc, 0, false},
+    {"Type     Current Size ", parse_stats, CONSOLE_TRIGGER_STATS, false},
+    {"heap remain ", parse_remain, CONSOLE_TRIGGER_COMPLAINT, true},
+    {"heap size ", parse_heap_size, CONSOLE_TRIGGER_HEAP_SIZE, true},
+    {"wm iot sdk", parse_boot, CONSOLE_TRIGGER_BOOT, true},
+    {"task[", parse_stack_overflow, CONSOLE_TRIGGER_TASK, true},
 };
 
 /* Where the digits of a list line's index begin, or NULL. */
@@ -378,15 +378,15 @@ static bool is_register_line(const struct cursor *line) {
 
 static enum console_parsed finish(bool parsed) { return parsed ? CONSOLE_PARSED : CONSOLE_BROKEN; }
 
-static enum console_parsed parse_marked(const char *text, const char *end,
+static enum console_parsed parse_marked(const char *text, const char *end, unsigned triggers,
                                         struct console_record *record, size_t *begin) {
     struct cursor first = {text, end};
     skip_blanks(&first);
     for (size_t i = 0; i < sizeof prints / sizeof *prints; i++) {
         size_t length = strlen(prints[i].marker);
         const char *from = first.at;
-        if (!prints[i].first) {
-            from = find(text, end, prints[i].marker);
+        if (prints[i].trigger != 0) {
+            from = (triggers & prints[i].trigger) != 0 ? find(text, end, prints[i].marker) : NULL;
         } else if ((size_t)(end - from) < length || memcmp(from, prints[i].marker, length) != 0) {
             from = NULL;
         }
@@ -407,21 +407,26 @@ static enum console_parsed parse_marked(const char *text, const char *end,
     return CONSOLE_NOTHING;
 }
 
-enum console_parsed console_parse_print(const char *text, size_t length,
+enum console_parsed console_parse_print(const char *text, size_t length, unsigned triggers,
                                         struct console_record *record, size_t *begin) {
     const char *end = text + length;
-    struct cursor cursor = {find_block(text, end), end};
+    struct cursor cursor = {NULL, end};
+    if ((triggers & CONSOLE_TRIGGER_TAB) != 0) {
+        cursor.at = find_block(text, end);
+    }
     if (cursor.at != NULL) {
         *begin = (size_t)(cursor.at - text);
         return finish(parse_block(&cursor, record));
     }
-    cursor.at = find_row(text, end, &record->text);
+    if ((triggers & CONSOLE_TRIGGER_ROW) != 0) {
+        cursor.at = find_row(text, end, &record->text);
+    }
     if (cursor.at != NULL) {
         *begin = (size_t)(cursor.at - text) - ROW_INDENT;
         cursor.at += record->text.length;
         return finish(parse_row(&cursor, record));
     }
-    return parse_marked(text, end, record, begin);
+    return parse_marked(text, end, triggers, record, begin);
 }
 
 /* An assertion tells its line and its expression each on its own, a corruption its pointer. */
@@ -489,30 +494,6 @@ size_t console_find_log(const char *text, size_t length) {
 }
 
 /* --- what a line might be ------------------------------------------------------------------- */
-
-void console_triggers_init(struct console_triggers *triggers) {
-    /* One pair at least of each print, and of each complaint about memory. */
-    static const char pairs[][3] = {"mm", "pt", " \"", "Ex", "pc", "em", "k[", "ai", "AI", "EM",
-                                    "OO", "ze", "wm",  "oc", "OC", "KB", "0x", "0X", "@w"};
-    memset(triggers, 0, sizeof *triggers);
-    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
-        uint32_t pair = (uint32_t)((uint8_t)pairs[i][0] << 8 | (uint8_t)pairs[i][1]);
-        triggers->bits[pair / 8] |= (uint8_t)(1u << pair % 8);
-    }
-    /* A tab is in lists, stats and registers, whatever follows it. */
-    memset(&triggers->bits[('\t' << 8) / 8], 0xff, 256 / 8);
-}
-
-bool console_has_trigger(const struct console_triggers *triggers, const char *text, size_t length) {
-    uint32_t pair = 0;
-    for (size_t i = 0; i < length; i++) {
-        pair = (pair << 8 | (uint8_t)text[i]) & 0xffff;
-        if ((triggers->bits[pair / 8] >> pair % 8 & 1) != 0) {
-            return true;
-        }
-    }
-    return false;
-}
 
 bool console_resembles(const char *text, size_t length) {
     static const char *const known[] = {
