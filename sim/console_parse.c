@@ -101,9 +101,13 @@ static bool read_until(struct cursor *cursor, const char *what, struct console_t
 static bool read_site(struct cursor *cursor, const char *end, struct console_record *record) {
     const char *colon =
         end > cursor->at ? memrchr(cursor->at, ':', (size_t)(end - cursor->at)) : NULL;
-    if (colon == NULL || colon == cursor->at ||
-        memchr(cursor->at, '\t', (size_t)(colon - cursor->at)) != NULL) {
+    if (colon == NULL || colon == cursor->at) {
         return false;
+    }
+    for (const char *at = cursor->at; at < colon; at++) {
+        if ((unsigned char)*at < 0x20 || *at == 0x7f) {
+            return false; /* no file is called so, and text that holds it would end there */
+        }
     }
     struct cursor line = {colon + 1, end};
     record->text = (struct console_text){cursor->at, (size_t)(colon - cursor->at)};

@@ -55,7 +55,7 @@ static bool is_plausible(const struct console_record *record) {
 static uint32_t site_of(struct log_state *state, const struct console_text *file) {
     struct image *image = &state->diagnosis->image;
     const char *last = image->sites[state->last_site];
-    if (strncmp(last, file->at, file->length) == 0 && last[file->length] == '\0') {
+    if (strlen(last) == file->length && memcmp(last, file->at, file->length) == 0) {
         return state->last_site; /* neighbours in a list often share it */
     }
     uint32_t site = image_site(image, file->at, file->length);

@@ -250,6 +250,7 @@ Test(console, counts_prints_with_impossible_numbers_as_damaged) {
         "heap remain 239264 (23.66KB):",
         "12\t0x20x09bc8\t/a.c:174\t120",
         "12\t0x20009bc8\t/a.c;174\t120",
+        "12\t0x20009bc8\t/a\a.c:174\t120",
         "12\t0x20009bc8\t/a.c:174\t12o",
         "1z\t0x20009bc8\t/a.c:174\t120",
         "12\t0x120009bc8\t/a.c:174\t120",
