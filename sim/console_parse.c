@@ -118,28 +118,34 @@ static bool read_site(struct cursor *cursor, const char *end, struct console_rec
     return true;
 }
 
-/* "(233.66KB)" must be what the bytes before it come to. %0.2f may round either way. */
+/* "(233.66KB)" must be what the bytes before it come to; the last digit may be rounded either
+ * way. SDK v2.3 prints two decimals; v2.2 also megabytes, and not always a unit. */
 static bool read_kilobytes(struct cursor *cursor, uint32_t bytes) {
-    uint64_t whole;
-    uint64_t hundredths = 0;
-    if (!skip_text(cursor, "(") || !read_number64(cursor, &whole) || whole > UINT32_MAX) {
+    uint64_t shown;
+    uint64_t scale = 1;
+    if (!skip_text(cursor, "(") || !read_number64(cursor, &shown) || shown > UINT32_MAX) {
         return false;
     }
     if (skip_text(cursor, ".")) {
         const char *from = cursor->at;
-        if (!read_number64(cursor, &hundredths) || cursor->at - from != 2) {
+        uint64_t decimals;
+        if (!read_number64(cursor, &decimals) || cursor->at - from > 3) {
             return false;
         }
+        for (; from < cursor->at; from++) {
+            scale *= 10;
+        }
+        shown = shown * scale + decimals;
     }
-    uint64_t unit = 1024;
-    if (skip_text(cursor, "MB)")) {
-        unit *= 1024;
-    } else if (!skip_text(cursor, "KB)")) {
+    bool kilo = skip_text(cursor, "KB)");
+    bool mega = !kilo && skip_text(cursor, "MB)");
+    if (!kilo && !mega && !skip_text(cursor, ")")) {
         return false;
     }
-    uint64_t shown = whole * 100 + hundredths;
-    uint64_t meant = (uint64_t)bytes * 100 / unit;
-    return shown <= meant + 1 && shown + 1 >= meant;
+    uint64_t as_kilo = bytes * scale / 1024;
+    uint64_t as_mega = as_kilo / 1024;
+    return (!mega && shown <= as_kilo + 1 && shown + 1 >= as_kilo) ||
+           (!kilo && shown <= as_mega + 1 && shown + 1 >= as_mega);
 }
 
 /* --- the prints ----------------------------------------------------------------------------- */
@@ -422,7 +428,7 @@ enum console_parsed console_parse_print(const char *text, size_t length, unsigne
         *begin = (size_t)(cursor.at - text);
         return finish(parse_block(&cursor, record));
     }
-    if ((triggers & CONSOLE_TRIGGER_ROW) != 0) {
+    if ((triggers & (CONSOLE_TRIGGER_ROW | CONSOLE_TRIGGER_COMPLAINT)) != 0) {
         cursor.at = find_row(text, end, &record->text);
     }
     if (cursor.at != NULL) {
