@@ -234,7 +234,7 @@ static void mutate(char *text, size_t length, uint64_t *seed) {
 
 /* W800_CASES=N makes it longer, W800_SEED=N starts elsewhere:
  *   W800_CASES=1000000 build/asan/tests/test_diagnose --filter 'diagnose/survives_random*' */
-Test(diagnose, survives_random_mutations, .timeout = 86400) {
+Test(diagnose, survives_random_mutations) {
     const char *chosen = getenv("W800_SEED");
     const char *longer = getenv("W800_CASES");
     uint64_t first = chosen != NULL ? strtoull(chosen, NULL, 0) : 1;
