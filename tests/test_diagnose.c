@@ -233,7 +233,8 @@ static void mutate(char *text, size_t length, uint64_t *seed) {
 }
 
 /* W800_CASES=N makes it longer, W800_SEED=N starts elsewhere:
- *   W800_CASES=1000000 build/asan/tests/test_diagnose --filter 'diagnose/survives_random*' */
+ *   W800_CASES=10000 build/asan/tests/test_diagnose --filter 'diagnose/survives_random*'
+ * Millions of cases are what scripts/mutate is for. */
 Test(diagnose, survives_random_mutations) {
     const char *chosen = getenv("W800_SEED");
     const char *longer = getenv("W800_CASES");
