@@ -30,58 +30,35 @@ static uint32_t aligned_block(uint32_t hole, uint32_t alignment) {
     return pointer - HEADER_BYTES;
 }
 
-/* An aligned block cut out of a hole: what lies before it and a large enough remainder
- * stay free. */
-struct aligned_cut {
-    uint32_t block;
-    uint32_t taken;
-    uint32_t rest;
-};
-
-static struct aligned_cut aligned_cut(uint32_t hole, uint32_t end, uint32_t want,
-                                      uint32_t alignment) {
-    uint32_t block = aligned_block(hole, alignment);
-    uint32_t rest = end - block - want;
-    return (struct aligned_cut){
-        .block = block,
-        .taken = rest > SPLIT_OVER ? want : want + rest,
-        .rest = rest > SPLIT_OVER ? rest : 0,
-    };
-}
-
-/* From the free memory behind all blocks. False: damage. */
-static bool aligned_from_tail(struct wm_heap_region *region, uint32_t want, uint32_t alignment,
-                              struct aligned_cut *cut) {
+/* Takes an aligned block of `want` bytes out of the first free memory of `room` bytes, which
+ * exists, and gives back what lies before it. Returns the block and sets *lead to the bytes
+ * before it, *taken to its own; 0: damage. */
+static uint32_t aligned_take(struct wm_heap_region *region, uint32_t want, uint32_t room,
+                             uint32_t alignment, uint32_t *lead, uint32_t *taken) {
+    struct wm_heap_link *path[TREE_PATH_MAX];
+    struct wm_heap_link **end = NULL;
     uint32_t hole = region->tail;
-    *cut = aligned_cut(hole, region->end, want, alignment);
-    if (pattern_broken(hole, cut->block + cut->taken) != 0) {
-        return false;
+    if (region->root.largest >= room) {
+        end = tree_first_fit(region, room, path);
+        if (end == NULL || !node_is_sound(region, (*end)->node)) {
+            return 0;
+        }
+        hole = (*end)->node + NODE_BYTES - node_at((*end)->node)->size;
     }
-    region->tail = cut->block + cut->taken;
-    return cut->block == hole || tree_insert(region, hole, cut->block - hole);
-}
-
-/* From the first hole of `room` bytes among the blocks, which exists. Sets *hole. */
-static bool aligned_from_tree(struct wm_heap_region *region, uint32_t want, uint32_t room,
-                              uint32_t alignment, uint32_t *hole, struct aligned_cut *cut) {
-    struct tree_path path;
-    if (!tree_first_fit(region, room, &path)) {
-        return false;
+    uint32_t block = aligned_block(hole, alignment);
+    *lead = block - hole;
+    if ((end == NULL ? tail_cut(region, *lead + want, taken)
+                     : hole_cut(region, path, end, *lead + want, taken)) == 0) {
+        return 0;
     }
-    *hole = tree_last(&path)->node;
-    uint32_t end = hole_end(region, *hole);
-    if (end == 0 || pattern_broken(*hole + (uint32_t)sizeof(struct wm_heap_node), end) != 0) {
-        return false;
+    *taken -= *lead;
+    if (*lead != 0) {
+        if (!tree_insert(region, block - NODE_BYTES, *lead)) {
+            return 0;
+        }
+        front_write(hole, *lead);
     }
-    *cut = aligned_cut(*hole, end, want, alignment);
-    if (cut->rest != 0) {
-        tree_move(&path, cut->block + want, cut->rest);
-    } else if (tree_remove(region, &path)) {
-        header_toggle_previous_free(header_at(end));
-    } else {
-        return false;
-    }
-    return cut->block == *hole || tree_insert(region, *hole, cut->block - *hole);
+    return block;
 }
 
 /* Under the lock: returns the block, 0 if there is no room or, with *damaged, a fault. */
@@ -93,12 +70,10 @@ static uint32_t aligned_locked(uint32_t room, uint32_t alignment, const struct b
     if (region == NULL) {
         return 0;
     }
-    struct aligned_cut cut;
-    uint32_t hole = region->tail;
-    bool ok = region->root.largest < room
-                  ? aligned_from_tail(region, want, alignment, &cut)
-                  : aligned_from_tree(region, want, room, alignment, &hole, &cut);
-    if (!ok) {
+    uint32_t lead;
+    uint32_t taken;
+    uint32_t block = aligned_take(region, want, room, alignment, &lead, &taken);
+    if (block == 0) {
         *damaged = true;
         fault_from_region(region, fault);
         fault_record(fault);
@@ -106,10 +81,9 @@ static uint32_t aligned_locked(uint32_t room, uint32_t alignment, const struct b
     }
     struct block_origin numbered = *origin;
     numbered.sequence = ++wm_heap_state.counters.allocs;
-    uint32_t flags = cut.block == hole ? ALLOCATED : ALLOCATED | PREVIOUS_FREE;
-    header_write(region, cut.block, cut.taken | flags, &numbered);
-    account_take(region, cut.taken);
-    return cut.block;
+    header_write(region, block, taken | ALLOCATED | (lead != 0 ? PREVIOUS_FREE : 0), &numbered);
+    account_take(region, taken);
+    return block;
 }
 
 void *wm_heap_caps_aligned_alloc_tracing(size_t alignment, size_t size,

@@ -6,41 +6,61 @@
 #include "internal.h"
 #include "poison.h"
 
-/* Takes `want` bytes, or all if the remainder would be too small to stand alone, from the
- * lower end of the first hole of the region, which has one. Returns the block and sets
- * *taken; 0 if the hole is not what the tree says. */
-static uint32_t hole_take(struct wm_heap_region *region, uint32_t want, uint32_t *taken) {
-    if (region->root.largest < want) { /* the free memory behind all blocks */
-        uint32_t block = region->tail;
-        uint32_t rest = region->end - block - want;
-        *taken = rest > SPLIT_OVER ? want : want + rest;
-        if (pattern_broken(block, block + *taken) != 0) {
+/* How much of `room` free bytes a block of `want` takes: all if the rest would be too small to
+ * stand alone. */
+static inline uint32_t bytes_taken(uint32_t room, uint32_t want) {
+    return room - want > SPLIT_OVER ? want : room;
+}
+
+uint32_t tail_cut(struct wm_heap_region *region, uint32_t want, uint32_t *taken) {
+    uint32_t block = region->tail;
+    *taken = bytes_taken(region->end - block, want);
+    if (pattern_broken(block, block + *taken) != 0) {
+        return 0;
+    }
+    region->tail = block + *taken;
+    return block;
+}
+
+uint32_t hole_cut(struct wm_heap_region *region, struct wm_heap_link **path,
+                  struct wm_heap_link **end, uint32_t want, uint32_t *taken) {
+    uint32_t address = (*end)->node;
+    if (!node_is_sound(region, address)) {
+        return 0;
+    }
+    struct wm_heap_node *node = node_at(address);
+    uint32_t size = node->size;
+    uint32_t block = address + NODE_BYTES - size;
+    uint32_t rest = size - want;
+    if (rest > SPLIT_OVER) {
+        *taken = want;
+        if (hole_pattern_broken(block, size, want) != 0) {
             return 0;
         }
-        region->tail = block + *taken;
-        return block;
-    }
-    struct tree_path path;
-    if (!tree_first_fit(region, want, &path)) {
-        return 0;
-    }
-    uint32_t block = tree_last(&path)->node;
-    uint32_t behind = hole_end(region, block);
-    if (behind == 0 || hole_pattern_broken(block, block + want, behind) != 0) {
-        return 0;
-    }
-    uint32_t size = behind - block;
-    if (size - want > SPLIT_OVER) {
-        *taken = want;
-        tree_move(&path, block + want, size - want);
-        return block;
+        node->size = rest;
+        node->seal = node_seal(address, rest);
+        front_write(block + want, rest);
+        return tree_settle(path, end + 1, size) ? block : 0;
     }
     *taken = size;
-    if (!tree_remove(region, &path)) {
+    uint32_t behind = address + NODE_BYTES;
+    if (!header_is_live(region, behind) || (header_at(behind)->size_flags & PREVIOUS_FREE) == 0 ||
+        hole_pattern_broken(block, size, size) != 0 || !tree_remove(region, path, end)) {
         return 0;
     }
     header_toggle_previous_free(header_at(behind));
     return block;
+}
+
+/* Takes a block of `want` bytes from the first free memory of the region that holds it; there
+ * is some. Returns the block and sets *taken to its bytes; 0: damage. */
+static uint32_t block_take(struct wm_heap_region *region, uint32_t want, uint32_t *taken) {
+    if (region->root.largest < want) {
+        return tail_cut(region, want, taken);
+    }
+    struct wm_heap_link *path[TREE_PATH_MAX];
+    struct wm_heap_link **end = tree_first_fit(region, want, path);
+    return end == NULL ? 0 : hole_cut(region, path, end, want, taken);
 }
 
 COLD void *allocation_failed(size_t size, uint32_t caps, const char *file, int line) {
@@ -94,7 +114,7 @@ void *wm_heap_caps_alloc_tracing(size_t size, wm_heap_cap_type_t caps_wanted, co
         return allocation_failed(size, caps, file, line);
     }
     uint32_t taken;
-    uint32_t block = hole_take(region, want, &taken);
+    uint32_t block = block_take(region, want, &taken);
     if (block == 0) {
         region_failed(region, key);
         return allocation_failed(size, caps, file, line);
@@ -110,57 +130,74 @@ void *wm_heap_caps_alloc(size_t size, wm_heap_cap_type_t caps) {
     return wm_heap_caps_alloc_tracing(size, caps, NULL, 0);
 }
 
+/* Takes the free block whose node stands at `node` out of the tree. */
+static bool hole_remove(struct wm_heap_region *region, uint32_t node) {
+    struct wm_heap_link *path[TREE_PATH_MAX];
+    struct wm_heap_link **end = tree_find(region, node, path);
+    return end != NULL && tree_remove(region, path, end);
+}
+
 /* Four neighbourhoods, # live, . free, [ ] the block:
  *
  *     #[ ]#   becomes a free block of its own
  *     .[ ]#   the block before reaches further
  *     #[ ].   the block behind begins earlier
- *     .[ ].   the two become one
+ *     .[ ].   the same, and the block before is no more
  *
  * and before the tail the same, the tail taking all that is free. */
 bool block_release(struct wm_heap_region *region, uint32_t block, uint32_t size,
                    bool previous_free) {
-    struct tree_path path;
     uint32_t next = block + size;
-    uint32_t node_bytes = (uint32_t)sizeof(struct wm_heap_node);
-    if (previous_free && !tree_find(region, block, &path)) {
+    uint32_t previous = block - NODE_BYTES; /* its node */
+    uint32_t behind = 0;                    /* its node */
+    uint32_t front = block;
+    bool to_tail = next == region->tail;
+    if (previous_free) {
+        if (!node_is_sound(region, previous)) {
+            return false;
+        }
+        front -= node_at(previous)->size;
+    }
+    if (!to_tail) {
+        uint32_t size_flags = header_at(next)->size_flags;
+        if ((size_flags & ALLOCATED) == 0) {
+            behind = node_of_front(region, next);
+            if (behind == 0) {
+                return false;
+            }
+        } else if ((size_flags & PREVIOUS_FREE) != 0 || !header_is_live(region, next)) {
+            return false;
+        }
+    }
+    uint32_t size_flags = header_at(block)->size_flags;
+    header_erase(block);
+    bool moved = false;
+    bool good = true;
+    if (previous_free) {
+        if (!to_tail && behind == 0) {
+            good = tree_extend(region, previous, next - NODE_BYTES, next - front, &moved);
+        }
+        good = good && (moved || hole_remove(region, previous));
+    }
+    if (to_tail) {
+        region->tail = front;
+        pattern_fill(front, front + 4u);
+        behind = next;
+    } else if (behind != 0) {
+        front_write(front, behind + NODE_BYTES - front);
+        good = good && tree_grow(region, behind, behind + NODE_BYTES - front);
+        behind = tree_min(next + 4u, behind);
+    } else {
+        behind = next - NODE_BYTES;
+        header_toggle_previous_free(header_at(next));
+        front_write(front, next - front);
+        good = good && (moved || tree_insert(region, behind, next - front));
+    }
+    if (!good) {
+        header_at(block)->size_flags = size_flags; /* it still stands */
         return false;
     }
-    uint32_t previous = previous_free ? tree_last(&path)->node : block;
-    if (next == region->tail) {
-        if (previous_free && !tree_remove(region, &path)) {
-            return false;
-        }
-        region->tail = previous;
-        header_erase(previous);
-        header_erase(block);
-        pattern_fill(previous, previous + (previous_free ? node_bytes : 0));
-        pattern_fill(block, next);
-        return true;
-    }
-    struct wm_heap_header *behind = header_at(next);
-    if ((behind->size_flags & ALLOCATED) != 0) {
-        if (!header_is_live(region, next) || (behind->size_flags & PREVIOUS_FREE) != 0 ||
-            !(previous_free ? tree_extend(region, &path, block, next)
-                            : tree_insert(region, block, size))) {
-            return false;
-        }
-        header_toggle_previous_free(behind);
-    } else {
-        uint32_t end = hole_end(region, next);
-        if (end == 0 ||
-            !(previous_free ? tree_join(region, &path, next, end)
-                            : tree_find(region, end, &path) && tree_last(&path)->node == next &&
-                                  tree_lower(&path, block, end - block))) {
-            return false;
-        }
-        header_erase(next);
-        pattern_fill(next, next + node_bytes);
-    }
-    if (previous_free) {
-        header_erase(block);
-    }
-    pattern_fill(previous_free ? block : block + node_bytes, next);
+    pattern_fill(previous_free ? previous : to_tail ? block : block + 4u, behind);
     return true;
 }
 
@@ -224,45 +261,35 @@ void wm_heap_caps_free(void *ptr) {
 static bool block_grow(struct wm_heap_region *region, uint32_t block, uint32_t old, uint32_t want,
                        uint32_t *size) {
     uint32_t next = block + old;
+    uint32_t missing = want - old;
+    uint32_t taken;
     *size = 0;
     if (next == region->tail) {
-        uint32_t room = region->end - block;
-        if (room >= want) {
-            uint32_t grown = room - want > SPLIT_OVER ? want : room;
-            if (pattern_broken(next, block + grown) != 0) {
-                return false;
-            }
-            region->tail = block + grown;
-            *size = grown;
+        if (region->end - next < missing) {
+            return true;
         }
-        return true;
-    }
-    if ((header_at(next)->size_flags & ALLOCATED) != 0) {
-        return true;
-    }
-    struct tree_path path;
-    uint32_t end = hole_end(region, next);
-    if (end == 0 || !tree_find(region, end, &path) || tree_last(&path)->node != next) {
-        return false;
-    }
-    uint32_t room = end - block;
-    if (room < want) {
-        return true;
-    }
-    if (hole_pattern_broken(next, block + want, end) != 0) {
-        return false;
-    }
-    if (room - want > SPLIT_OVER) {
-        tree_move(&path, block + want, room - want);
-        *size = want;
-    } else {
-        if (!tree_remove(region, &path)) {
+        if (tail_cut(region, missing, &taken) == 0) {
             return false;
         }
-        header_toggle_previous_free(header_at(end));
-        *size = room;
+    } else {
+        if ((header_at(next)->size_flags & ALLOCATED) != 0) {
+            return true;
+        }
+        uint32_t node = node_of_front(region, next);
+        if (node == 0) {
+            return false;
+        }
+        if (node_at(node)->size < missing) {
+            return true;
+        }
+        struct wm_heap_link *path[TREE_PATH_MAX];
+        struct wm_heap_link **end = tree_find(region, node, path);
+        if (end == NULL || hole_cut(region, path, end, missing, &taken) == 0) {
+            return false;
+        }
+        header_erase(next);
     }
-    header_erase(next);
+    *size = old + taken;
     return true;
 }
 

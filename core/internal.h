@@ -42,6 +42,14 @@ bool region_walk(const struct wm_heap_region *region, wm_heap_visit_fn *visit, v
 /* heap.c: gives a block's memory back. False: a smashed neighbour or node. */
 bool block_release(struct wm_heap_region *region, uint32_t block, uint32_t size, bool previous_free)
     WM_HEAP_LINK("wm_heap_block_release");
+/* Take `want` bytes, or all if the remainder would be too small to stand alone, from the
+ * lower end of the free memory behind all blocks, or of the free block to which the path's
+ * link at `end` leads; each has as many. Return the block and set *taken; 0: damage. */
+uint32_t tail_cut(struct wm_heap_region *region, uint32_t want, uint32_t *taken)
+    WM_HEAP_LINK("wm_heap_tail_cut");
+uint32_t hole_cut(struct wm_heap_region *region, struct wm_heap_link **path,
+                  struct wm_heap_link **end, uint32_t want, uint32_t *taken)
+    WM_HEAP_LINK("wm_heap_hole_cut");
 /* An allocation failed: counts it and tells. Returns NULL. */
 void *allocation_failed(size_t size, uint32_t caps, const char *file, int line)
     WM_HEAP_LINK("wm_heap_allocation_failed");

@@ -32,18 +32,19 @@
  * each word has an odd factor of its own, so that like changes of two words (a run of equal
  * bytes, say) do not cancel, but for pairs of their highest bits.
  *
- * A free block's header is a tree node (core/tree.h):
+ * A free block begins with its size, a multiple of 8 without flags, and ends with a tree node
+ * (core/tree.h), 24 bytes; in the smallest block there is, of 24 bytes, the two sizes are one:
  *
- *      0      size       bytes of the whole block, multiple of 8, no flags
+ *      0      size       bytes of the whole block
  *      4      left       node, and the largest size from there downwards
  *     12      right      the same
- *     20      seal       size and the block's address
+ *     20      seal       size and the node's address
  *
- * 24 bytes, all of the smallest block there is. Without the seal a size that a stray
- * write changed into another block's distance would make live blocks look free. The
- * links need none: each must lead to a sealed node. Nothing marks a free block's end:
- * the block behind it has PREVIOUS_FREE set, and its address is the key that finds the
- * node in the tree.
+ * The node stands at the end because a block is cut at its start: so its address, and with it
+ * the links to it, stay. The seal makes that no size a stray write left there is believed; the
+ * links need none: each must lead to a sealed node before anything is written there. What is
+ * no node any more has no seal any more. The block behind has PREVIOUS_FREE set and finds the
+ * node right before itself; without the flag, what stands there is payload and not looked at.
  *
  * All words are little-endian 32-bit values, links are W800 addresses: the same bytes
  * on the chip and on a 64-bit host. Nothing read from memory is believed: an address is
@@ -104,6 +105,7 @@ struct __attribute__((may_alias)) wm_heap_node {
 #define ALLOCATED 1u
 #define PREVIOUS_FREE 2u
 #define FLAGS 7u
+#define NODE_BYTES ((uint32_t)sizeof(struct wm_heap_node))
 
 #define CANARY 0xa5a5a5a5u
 #define GUARD_BYTE 0x5au
@@ -118,7 +120,7 @@ struct __attribute__((may_alias)) wm_heap_node {
 
 _Static_assert(sizeof(struct wm_heap_header) == 16 + 8 * HAS_TRACING + 8 * HAS_POISONING,
                "the SDK's header sizes");
-_Static_assert(sizeof(struct wm_heap_node) <= SMALLEST_BLOCK, "a node fits any free block");
+_Static_assert(NODE_BYTES <= SMALLEST_BLOCK, "a node fits any free block");
 _Static_assert(SPLIT_OVER + 7u + GUARD_BYTES <= OWNER_BYTE, "slack fits its byte");
 
 #define COLD __attribute__((cold, noinline))
@@ -231,33 +233,37 @@ static inline void header_toggle_previous_free(struct wm_heap_header *header) {
     header->seal ^= PREVIOUS_FREE;
 }
 
-/* A freed block's header that no node covers, or a node that was merged away, must not look
- * sound when its memory is handed out again as the middle of a larger block. */
+/* A freed header must not look sound when its memory is handed out again as the middle of a
+ * larger block. */
 static inline void header_erase(uint32_t address) { header_at(address)->size_flags = 0; }
 
-static inline uint32_t node_seal(uint32_t address, uint32_t size) { return ~(address ^ size); }
+static inline uint32_t node_seal(uint32_t node, uint32_t size) { return ~(node ^ size); }
 
-/* Does a free block's node stand at this address? `address` may be any number. The size it
- * says is not yet believed: hole_end is for that. */
-static inline bool node_is_sound(const struct wm_heap_region *region, uint32_t address) {
-    if (!block_in_region(region, address)) {
-        return false;
-    }
-    const struct wm_heap_node *node = node_at(address);
-    return node->seal == node_seal(address, node->size);
+/* Where a free block begins says its size too. */
+static inline void front_write(uint32_t address, uint32_t size) {
+    header_at(address)->size_flags = size;
 }
 
-/* Where the free block at `address` ends: both its node and the header behind must say so. 0
- * if there is none. */
-static inline uint32_t hole_end(const struct wm_heap_region *region, uint32_t address) {
-    if (!node_is_sound(region, address) || node_at(address)->size < SMALLEST_BLOCK) {
+/* Is there a free block's node at this address, whose block begins in the region, at a place
+ * that says the same size? `node` may be any number. */
+static inline bool node_is_sound(const struct wm_heap_region *region, uint32_t node) {
+    if (!block_in_region(region, node)) {
+        return false;
+    }
+    uint32_t size = node_at(node)->size;
+    return node_at(node)->seal == node_seal(node, size) && size >= SMALLEST_BLOCK &&
+           size <= node + NODE_BYTES - region->start && (size & FLAGS) == 0 &&
+           header_at(node + NODE_BYTES - size)->size_flags == size;
+}
+
+/* The node of the free block that begins at `address`; 0 if none does. */
+static inline uint32_t node_of_front(const struct wm_heap_region *region, uint32_t address) {
+    if (!block_in_region(region, address)) {
         return 0;
     }
-    uint32_t end = address + node_at(address)->size;
-    return end > address && header_is_live(region, end) &&
-                   (header_at(end)->size_flags & PREVIOUS_FREE) != 0
-               ? end
-               : 0;
+    uint32_t size = header_at(address)->size_flags;
+    uint32_t node = address + size - NODE_BYTES;
+    return node >= address && node_is_sound(region, node) && node_at(node)->size == size ? node : 0;
 }
 
 #endif

@@ -62,11 +62,12 @@ static inline uint32_t pattern_broken(uint32_t from, uint32_t end) {
     return 0;
 }
 
-/* The same for a hole that is about to be taken up to `cut`, or whole: what stays free, its new
- * node excepted, is looked at when it is handed out in its turn. */
-static inline uint32_t hole_pattern_broken(uint32_t hole, uint32_t cut, uint32_t end) {
-    uint32_t node_bytes = (uint32_t)sizeof(struct wm_heap_node);
-    return pattern_broken(hole + node_bytes, end - cut > SPLIT_OVER ? cut + node_bytes : end);
+/* The same for the first `taken` bytes of a free block of `size`, which are about to be handed
+ * out: neither its first word nor its node is free of content. */
+static inline uint32_t hole_pattern_broken(uint32_t hole, uint32_t size, uint32_t taken) {
+    uint32_t node = hole + size - NODE_BYTES;
+    uint32_t end = hole + taken;
+    return pattern_broken(hole + 4u, end < node ? end : node);
 }
 
 static inline void pattern_fill(uint32_t from, uint32_t end) {

@@ -120,7 +120,7 @@ static bool block_is_sound(const struct wm_heap_region *region, uint32_t address
     if ((header->size_flags & ALLOCATED) != 0) {
         return header_is_live(region, address);
     }
-    return hole_end(region, address) != 0;
+    return node_of_front(region, address) != 0;
 }
 
 /* The walk, under the lock. */
@@ -203,10 +203,11 @@ static bool block_check(uint32_t pointer, struct wm_heap_fault *fault) {
         !poison_is_intact(block, header_at(block))) {
         return fault_from_pointer(pointer, fault);
     }
-    struct tree_path path;
+    struct wm_heap_link *path[TREE_PATH_MAX];
     uint32_t next = block + header_size(header_at(block));
     if ((next < region->tail && !block_is_sound(region, next)) ||
-        ((header_at(block)->size_flags & PREVIOUS_FREE) != 0 && !tree_find(region, block, &path))) {
+        ((header_at(block)->size_flags & PREVIOUS_FREE) != 0 &&
+         tree_find(region, block - NODE_BYTES, path) == NULL)) {
         return fault_from_region(region, fault);
     }
     return true;

@@ -25,14 +25,6 @@ static bool names_equal(const char *a, const char *b) {
     return *a == *b;
 }
 
-static uint32_t highest_bit(uint32_t value) {
-    uint32_t bit = 1u << 31;
-    while (bit > value) {
-        bit >>= 1;
-    }
-    return bit;
-}
-
 /* Does the row hold at least one block and the end marker, clear of the other regions?
  * Sets *start and *end as the region will have them. */
 static bool row_is_usable(const struct wm_heap_region_config *row, uint32_t *start, uint32_t *end) {
@@ -66,7 +58,6 @@ static bool region_open(struct wm_heap_region *region, const struct wm_heap_regi
     region->tail = start;
     region->end = end;
     region->owner = OWNER_TAG | region_index(region) << OWNER_REGION_SHIFT;
-    region->top_bit = highest_bit(start ^ end);
     account_give(region, end - start);
     region->level.min_free_bytes = end - start;
     pattern_fill(start, end);

@@ -1,304 +1,356 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The free blocks of a region below its tail, as a digital tree inside
- * themselves.
+ * The free blocks of a region below its tail, as a search tree inside themselves.
  *
- * Key of a block is its *end* (a split leaves it alone, and so does a merge
- * with the block behind). Each level of the tree halves the range of ends by
- * one address bit; of the blocks in a range the one with the lowest address
- * stands at the range's root, the others below it in the two half ranges:
+ * A node lies in the last bytes of its block, so its address is known from where the block
+ * ends: it stays where it is when the block is cut at its lower end, and the block behind
+ * finds it without a search. In order, the nodes' addresses rise.
  *
- *                 A                 addresses A < B < C < D < E
- *               /   \
- *              B     D              preorder is address order, so the first
- * node met \     \             in preorder that is large enough is the first
- * fit C     E
+ * No balancing, no rotations, no priorities in memory: the shape follows from the addresses.
+ * Two neighbours in address order differ first in some address bit; that bit is the rank of
+ * the higher one, and ranks fall on the way down. So of any range of addresses that holds
+ * free blocks on both sides of its middle, the lowest block of the upper half is the root:
  *
- * Each link holds the largest size from its node downwards, so the search goes
- * straight down: take the node if it fits, else left if something there fits,
- * else right. No balancing, no rotations; the depth is bounded by the number of
- * address bits in which the region's blocks differ, 15 for SRAM, 16 for DRAM,
- * 20 for 8 MiB of PSRAM.
+ *                    D                  A B C | D E        differ in a high bit
+ *                 /     \               A | B C            in a lower one
+ *                B       E              B | C
+ *              /   \
+ *             A     C
  *
- * The path from the root is kept on the stack, not as parent links in memory.
- * Every descent is bounded by its path and checks each node's seal before it
- * believes it. A function that returns false has met a smashed node; what it
- * had changed until then stays changed (the caller closes the region).
+ * All below one link lies above `low`, the last node that was left to the right; the rank of
+ * the node at the link is the highest bit of its address ^ low. Ranks are never worked out:
+ * of a < b, both above low, `(a ^ b) < (a ^ low)` says that they share the bit in which b's
+ * rank lies. The depth is bounded by the address bits in which the region's nodes differ: 16
+ * for SRAM, 17 for DRAM, 21 for 8 MiB of PSRAM, however the blocks came about.
+ *
+ * Each link holds the largest size from its node downwards, so that the search goes straight
+ * down: left if something there fits, else the node, else right.
+ *
+ * The path from the root is kept on the stack, not as parent links in memory. Every descent
+ * is bounded and stays among the region's addresses whatever stands there; before anything is
+ * written into a node, its seal is checked. A function that returns false (or NULL) has met a
+ * smashed node; what it had changed until then stays changed (the caller closes the region).
  */
 #ifndef TREE_H
 #define TREE_H
 
 #include "layout.h"
 
-/* Links on the longest path, root included: address bits 31 to 3, and the
- * root's. */
-#define TREE_PATH_MAX 30u
+/* Links on the longest path: one for each address bit from 31 to 3, one for a node at the
+ * region's very start, one that leads nowhere. */
+#define TREE_PATH_MAX 31u
 
-struct tree_path {
-    struct wm_heap_link *link[TREE_PATH_MAX]; /* link[0] is the region's root */
-    uint32_t depth;                           /* links in use */
-    uint32_t bit; /* the address bit that parts the last node's children */
+/* The addresses at which a region's nodes and headers can stand; kept in registers. */
+struct span {
+    uint32_t start;
+    uint32_t eighths;
 };
+
+static inline struct span span_of(const struct wm_heap_region *region) {
+    return (struct span){region->start, (region->tail - region->start) >> 3};
+}
+
+/* One comparison for range and alignment: a number that is no multiple of 8 turns into a huge
+ * one. */
+static inline bool span_holds(struct span span, uint32_t address) {
+    uint32_t offset = address - span.start;
+    return (offset >> 3 | offset << 29) < span.eighths;
+}
 
 static inline uint32_t tree_max(uint32_t a, uint32_t b) { return a > b ? a : b; }
 
-static inline struct wm_heap_link *tree_last(const struct tree_path *path) {
-    return path->link[path->depth - 1u];
+/* Is the node at the end of this link, whose address has been found possible, intact? The
+ * root's link stands in none: 0. */
+static inline bool tree_sound(uint32_t node) {
+    return node == 0 || node_at(node)->seal == node_seal(node, node_at(node)->size);
 }
 
-/* Brings a link's `largest` up to date with its node; false if it was. */
-static inline bool tree_measure(struct wm_heap_link *link) {
-    const struct wm_heap_node *node = node_at(link->node);
-    uint32_t largest =
-        tree_max(node->size, tree_max(node->child[0].largest, node->child[1].largest));
-    bool changed = largest != link->largest;
-    link->largest = largest;
-    return changed;
+static inline uint32_t tree_min(uint32_t a, uint32_t b) { return a < b ? a : b; }
+
+static inline uint32_t tree_largest(const struct wm_heap_node *node) {
+    return tree_max(node->size, tree_max(node->child[0].largest, node->child[1].largest));
 }
 
-/* The same for the path's first `depth` links, upwards until one is right
- * already. */
-static inline void tree_update(const struct tree_path *path, uint32_t depth) {
-    while (depth > 0 && tree_measure(path->link[depth - 1u])) {
-        depth--;
-    }
-}
-
-/* May this node stand below the one at `above` (0: at the root)? Addresses rise
- * on the way down, so smashed links make no circle and no two nodes of a path
- * overlap. */
-static inline bool tree_descends(const struct wm_heap_region *region, uint32_t above,
-                                 uint32_t node) {
-    return node >= above + SMALLEST_BLOCK && node_is_sound(region, node);
-}
-
-/* Finds the first block in address order of at least `want` bytes. Requires
- * that the root says there is one. */
-static inline bool tree_first_fit(struct wm_heap_region *region, uint32_t want,
-                                  struct tree_path *path) {
-    struct wm_heap_link *link = &region->root;
-    uint32_t bit = region->top_bit;
-    uint32_t above = 0;
-    path->depth = 0;
-    for (;;) {
-        if (!tree_descends(region, above, link->node) || bit < 4u) {
-            return false;
-        }
-        above = link->node;
-        struct wm_heap_node *node = node_at(above);
-        path->link[path->depth++] = link;
-        path->bit = bit;
-        if (node->size >= want) {
-            return true;
-        }
-        bit >>= 1;
-        link = &node->child[node->child[0].largest >= want ? 0 : 1];
-    }
-}
-
-/* Finds the block that ends at `end`. */
-static inline bool tree_find(struct wm_heap_region *region, uint32_t end, struct tree_path *path) {
-    struct wm_heap_link *link = &region->root;
-    uint32_t bit = region->top_bit;
-    uint32_t above = 0;
-    path->depth = 0;
-    for (;;) {
-        if (!tree_descends(region, above, link->node) || bit < 4u) {
-            return false;
-        }
-        above = link->node;
-        struct wm_heap_node *node = node_at(above);
-        path->link[path->depth++] = link;
-        path->bit = bit;
-        if (above + node->size == end) {
-            return true;
-        }
-        link = &node->child[(end & bit) != 0];
-        bit >>= 1;
-    }
-}
-
-/* Do these ends lie in the same range, that which `bit` parts? */
-static inline bool tree_same_range(uint32_t a, uint32_t b, uint32_t bit) {
-    return (a ^ b) >> 1 < bit;
-}
-
-/* Puts a block into the tree: down its key's path, and where it meets a block
- * with a higher address it takes that one's place and that one goes on
- * downwards. */
-static inline bool tree_insert(struct wm_heap_region *region, uint32_t address, uint32_t size) {
-    struct wm_heap_link *link = &region->root;
-    uint32_t bit = region->top_bit;
-    uint32_t above = 0;
-    while (link->node != 0) {
-        uint32_t other = link->node;
-        if (!tree_descends(region, above, other) || other == address || bit < 8u) {
-            return false;
-        }
-        struct wm_heap_node *node = node_at(other);
-        link->largest = tree_max(link->largest, size);
-        if (address < other) {
-            struct wm_heap_node *lower = node_at(address);
-            uint32_t other_size = node->size;
-            if (!tree_same_range(other + other_size, address + size, bit)) {
-                return false;
-            }
-            lower->size = size;
-            lower->seal = node_seal(address, size);
-            lower->child[0] = node->child[0];
-            lower->child[1] = node->child[1];
-            link->node = address;
-            node = lower;
-            above = address;
-            address = other;
-            size = other_size;
-        } else {
-            above = other;
-        }
-        link = &node->child[((address + size) & bit) != 0];
-        bit >>= 1;
-    }
-    struct wm_heap_node *leaf = node_at(address);
-    *leaf = (struct wm_heap_node){.size = size, .seal = node_seal(address, size)};
-    link->node = address;
-    link->largest = size;
-    return true;
-}
-
-/* Takes the path's last node out: the lowest block below it rises into its
- * place, the lowest below that one into the next, down to a leaf. The path is
- * used up. */
-static inline bool tree_remove(const struct wm_heap_region *region, struct tree_path *path) {
-    struct wm_heap_link **end = &path->link[path->depth - 1u];
-    struct wm_heap_link **first = end;
-    struct wm_heap_link *link = *first;
-    uint32_t last = link->node;
-    struct wm_heap_link left = node_at(last)->child[0];
-    struct wm_heap_link right = node_at(last)->child[1];
-    uint32_t bit = path->bit;
-    for (;;) {
-        uint32_t rising = left.node;
-        if (rising == 0) {
-            rising = right.node;
-        }
-        if (rising == 0) {
+/* Below the links of the path up to and without `end`, a block of `old` bytes is gone or has
+ * become smaller: their sizes follow, upwards until one does not change. */
+static inline bool tree_settle(struct wm_heap_link *const *path, struct wm_heap_link *const *end,
+                               uint32_t old) {
+    while (end > path) {
+        struct wm_heap_link *link = *--end;
+        if (link->largest != old) {
             break;
         }
-        bit >>= 1;
-        if (!tree_descends(region, last, rising) || bit < 4u) {
+        uint32_t largest = tree_largest(node_at(link->node));
+        if (largest == old) {
+            break;
+        }
+        if (end > path && !tree_sound(end[-1]->node)) {
             return false;
         }
-        struct wm_heap_node *node = node_at(rising);
-        struct wm_heap_link below_left = node->child[0];
-        struct wm_heap_link below_right = node->child[1];
-        node->child[0] = left;
-        node->child[1] = right;
-        link->node = rising;
-        *end++ = link;
-        link = &node->child[left.node == 0];
-        left = below_left;
-        right = below_right;
-        last = rising;
+        link->largest = largest;
     }
-    *link = (struct wm_heap_link){0, 0};
-    while (end > first) { /* every range on the chain lost a block of its own */
-        tree_measure(*--end);
-    }
-    tree_update(path, (uint32_t)(first - path->link));
     return true;
 }
 
-/* Gives the path's last node another address or size; its end stays in its
- * range and its rank among the addresses stays the same. The two nodes may
- * overlap. */
-static inline void tree_move(const struct tree_path *path, uint32_t address, uint32_t size) {
-    struct wm_heap_link *link = tree_last(path);
-    struct wm_heap_node node = *node_at(link->node);
-    node.size = size;
-    node.seal = node_seal(address, size);
-    *node_at(address) = node;
-    link->node = address;
-    tree_update(path, path->depth);
-}
-
-/* The same to a lower address; false if a node above it on the path stands in
- * the way. */
-static inline bool tree_lower(const struct tree_path *path, uint32_t address, uint32_t size) {
-    if (path->depth > 1u && address < path->link[path->depth - 2u]->node + SMALLEST_BLOCK) {
-        return false;
-    }
-    tree_move(path, address, size);
-    return true;
-}
-
-/* Lets the path's last node, which ends at `end`, reach up to `new_end`; no
- * other free block lies between the two. */
-static inline bool tree_extend(struct wm_heap_region *region, struct tree_path *path, uint32_t end,
-                               uint32_t new_end) {
-    uint32_t address = tree_last(path)->node;
-    uint32_t size = new_end - address;
-    if (tree_same_range(end, new_end, path->bit)) {
-        tree_move(path, address, size);
-        return true;
-    }
-    return tree_remove(region, path) && tree_insert(region, address, size);
-}
-
-/* The link of the node that follows the path's last one in address order. Sets
- * *depth to the number of the path's links that lead to it. NULL: the last node
- * is the highest, or a node is smashed. */
-static inline struct wm_heap_link *tree_after(const struct tree_path *path, uint32_t *depth) {
-    struct wm_heap_link *link = tree_last(path);
-    struct wm_heap_node *node = node_at(link->node);
-    *depth = path->depth;
-    if (node->child[0].node != 0) {
-        return &node->child[0];
-    }
-    if (node->child[1].node != 0) {
-        return &node->child[1];
-    }
-    for (uint32_t i = path->depth - 1u; i > 0; link = path->link[--i]) {
-        node = node_at(path->link[i - 1u]->node);
-        if (link == &node->child[0] && node->child[1].node != 0) {
-            *depth = i;
-            return &node->child[1];
+/* Finds the first block in address order of at least `want` bytes. Requires that the root
+ * says there is one. Returns the place in `path` of the last link, which leads to it. */
+static inline struct wm_heap_link **tree_first_fit(struct wm_heap_region *region, uint32_t want,
+                                                   struct wm_heap_link **path) {
+    struct span span = span_of(region);
+    struct wm_heap_link *link = &region->root;
+    for (struct wm_heap_link **end = path; end < path + TREE_PATH_MAX; end++) {
+        if (!span_holds(span, link->node)) {
+            return NULL;
+        }
+        struct wm_heap_node *node = node_at(link->node);
+        *end = link;
+        link = &node->child[0];
+        if (link->largest < want) {
+            if (node->size >= want) {
+                return tree_sound((*end)->node) ? end : NULL;
+            }
+            link = &node->child[1];
         }
     }
     return NULL;
 }
 
-/* Joins the path's last node and the node after it in address order, which must
- * stand at `next`, with what lies between them, into one block that ends where
- * `next` ends. */
-static inline bool tree_join(struct wm_heap_region *region, struct tree_path *path, uint32_t next,
-                             uint32_t new_end) {
-    uint32_t depth;
-    struct wm_heap_link *link = tree_after(path, &depth);
-    if (link == NULL || link->node != next) {
+/* Finds the way to a node. Returns the place in `path` of the link to it; NULL if the tree
+ * does not lead there. */
+static inline struct wm_heap_link **tree_find(struct wm_heap_region *region, uint32_t wanted,
+                                              struct wm_heap_link **path) {
+    struct span span = span_of(region);
+    struct wm_heap_link *link = &region->root;
+    for (struct wm_heap_link **end = path; end < path + TREE_PATH_MAX; end++) {
+        uint32_t node = link->node;
+        *end = link;
+        if (node == wanted) {
+            return end;
+        }
+        if (!span_holds(span, node)) {
+            return NULL;
+        }
+        link = &node_at(node)->child[wanted > node];
+    }
+    return NULL;
+}
+
+/* A link in `holder` is about to be told of a block of `size` bytes below it. */
+static inline bool tree_raise(struct wm_heap_link *link, uint32_t holder, uint32_t size) {
+    if (link->largest < size) {
+        if (!tree_sound(holder)) {
+            return false;
+        }
+        link->largest = size;
+    }
+    return true;
+}
+
+/* Puts a node under a link that leads only to higher addresses, without a block of its own
+ * between `low` and it. */
+static inline bool tree_insert_lowest(struct span span, struct wm_heap_link *link, uint32_t low,
+                                      uint32_t address) {
+    struct wm_heap_node *node = node_at(address);
+    uint32_t holder = 0;
+    for (uint32_t left = TREE_PATH_MAX; left > 0; left--) {
+        uint32_t other = link->node;
+        if (other == 0 || (address ^ other) < (address ^ low)) {
+            if (!tree_sound(holder)) {
+                return false;
+            }
+            node->child[0] = (struct wm_heap_link){0, 0};
+            node->child[1] = *link;
+            *link = (struct wm_heap_link){address, tree_max(link->largest, node->size)};
+            return true;
+        }
+        if (!span_holds(span, other) || !tree_raise(link, holder, node->size)) {
+            return false;
+        }
+        link = &node_at(other)->child[0];
+        holder = other;
+    }
+    return false;
+}
+
+/* Puts the node at `address` into the tree. */
+static inline bool tree_insert(struct wm_heap_region *region, uint32_t address, uint32_t size) {
+    struct span span = span_of(region);
+    struct wm_heap_link *link = &region->root;
+    struct wm_heap_node *node = node_at(address);
+    uint32_t low = span.start;
+    uint32_t holder = 0;
+    uint32_t other;
+    for (uint32_t left = TREE_PATH_MAX; (other = link->node) != 0; left--) {
+        if (left == 0 || !span_holds(span, other)) {
+            return false;
+        }
+        struct wm_heap_node *at = node_at(other);
+        struct wm_heap_link *below;
+        if (address < other) {
+            if ((address ^ other) < (address ^ low)) {
+                break; /* takes its place; that one moves down to the right */
+            }
+            below = &at->child[0];
+        } else {
+            if ((address ^ other) >= (other ^ low)) {
+                break; /* all that is below lies to the left */
+            }
+            below = &at->child[1];
+            low = other;
+        }
+        if (!tree_raise(link, holder, size)) {
+            return false;
+        }
+        link = below;
+        holder = other;
+    }
+    if (!tree_sound(holder)) {
         return false;
     }
-    uint32_t address = tree_last(path)->node;
-    if (depth == path->depth) { /* below it: its range holds the new end already */
-        uint32_t bit = path->bit;
-        if (bit < 8u) { /* its range holds no other end */
+    node->size = size;
+    node->seal = node_seal(address, size);
+    node->child[0] = *link;
+    node->child[1] = (struct wm_heap_link){0, 0};
+    *link = (struct wm_heap_link){address, tree_max(link->largest, size)};
+    if (other > address) {
+        if (!tree_sound(other)) {
             return false;
         }
-        path->link[path->depth++] = link;
-        path->bit = bit >> 1;
-        if (!tree_remove(region, path)) {
+        node->child[0] = node_at(other)->child[0];
+        node->child[1] = node_at(other)->child[1];
+        return tree_insert_lowest(span, &node->child[1], address, other);
+    }
+    return true;
+}
+
+/* Takes the node out to which the path's link at `end` leads; the next one in address order
+ * rises from below into its place. The path is used up. */
+static inline bool tree_remove(const struct wm_heap_region *region, struct wm_heap_link **path,
+                               struct wm_heap_link **end) {
+    struct wm_heap_link *link = *end;
+    struct wm_heap_node *node = node_at(link->node);
+    uint32_t size = node->size;
+    if (end > path && !tree_sound(end[-1]->node)) {
+        return false;
+    }
+    if (node->child[1].node == 0) {
+        *link = node->child[0];
+    } else {
+        struct span span = span_of(region);
+        struct wm_heap_link **lowest = end + 1;
+        struct wm_heap_link *below = &node->child[1];
+        struct wm_heap_node *next;
+        for (;;) {
+            if (lowest == path + TREE_PATH_MAX || !span_holds(span, below->node)) {
+                return false;
+            }
+            next = node_at(below->node);
+            *lowest = below;
+            if (next->child[0].node == 0) {
+                break;
+            }
+            below = &next->child[0];
+            lowest++;
+        }
+        uint32_t rising = below->node;
+        if (!tree_sound(rising) || (lowest > end + 1 && !tree_sound(lowest[-1]->node))) {
             return false;
         }
-        path->depth = depth;
-        path->bit = bit;
-        tree_move(path, address, new_end - address);
+        *below = next->child[1];
+        if (!tree_settle(end + 1, lowest, next->size)) {
+            return false;
+        }
+        next->child[0] = node->child[0];
+        next->child[1] = node->child[1];
+        *link = (struct wm_heap_link){rising, tree_largest(next)};
+    }
+    node->seal = 0;
+    return tree_settle(path, end, size);
+}
+
+/* The node's block reaches further down now: its size is raised to `size` on the way. */
+static inline bool tree_grow(struct wm_heap_region *region, uint32_t address, uint32_t size) {
+    struct span span = span_of(region);
+    struct wm_heap_link *link = &region->root;
+    uint32_t holder = 0;
+    for (uint32_t left = TREE_PATH_MAX; left > 0; left--) {
+        if (!tree_raise(link, holder, size)) {
+            return false;
+        }
+        holder = link->node;
+        if (holder == address) {
+            node_at(address)->size = size;
+            node_at(address)->seal = node_seal(address, size);
+            return true;
+        }
+        if (!span_holds(span, holder)) {
+            return false;
+        }
+        link = &node_at(holder)->child[address > holder];
+    }
+    return false;
+}
+
+/* The block whose node stands at `from` reaches up to a later end, where its node is to stand
+ * at `to`; no other free block lies between. Sets *moved if the node could keep its place in
+ * the tree, else nothing has happened but that sizes above its new place were raised. */
+static inline bool tree_extend(struct wm_heap_region *region, uint32_t from, uint32_t to,
+                               uint32_t size, bool *moved) {
+    struct span span = span_of(region);
+    struct wm_heap_link *link = &region->root;
+    uint32_t low = span.start;
+    uint32_t holder = 0;
+    uint32_t other;
+    *moved = false;
+    for (uint32_t left = TREE_PATH_MAX; (other = link->node) != from; left--) {
+        if (left == 0 || !span_holds(span, other)) {
+            return false;
+        }
+        struct wm_heap_link *below;
+        if (to < other) {
+            if ((to ^ other) < (to ^ low)) {
+                return true;
+            }
+            below = &node_at(other)->child[0];
+        } else {
+            if ((to ^ other) >= (other ^ low)) {
+                return true;
+            }
+            below = &node_at(other)->child[1];
+            low = other;
+        }
+        if (!tree_raise(link, holder, size)) {
+            return false;
+        }
+        link = below;
+        holder = other;
+    }
+    struct wm_heap_node *node = node_at(from);
+    if ((from ^ to) >= (from ^ low)) {
         return true;
     }
-    /* a leaf: it leaves, and the next one takes its address */
-    *tree_last(path) = (struct wm_heap_link){0, 0};
-    tree_update(path, path->depth - 1u);
-    path->link[depth] = link;
-    path->depth = depth + 1u;
-    tree_move(path, address, new_end - address);
+    uint32_t next = node->child[1].node;
+    for (uint32_t left = TREE_PATH_MAX; next != 0; left--) {
+        if (left == 0 || !span_holds(span, next)) {
+            return false;
+        }
+        uint32_t below = node_at(next)->child[0].node;
+        if (below == 0 && (from ^ to) >= (to ^ next)) {
+            return true;
+        }
+        next = below;
+    }
+    if (!tree_raise(link, holder, size) || !tree_sound(holder)) {
+        return false;
+    }
+    struct wm_heap_node *there = node_at(to);
+    there->size = size;
+    there->child[0] = node->child[0];
+    there->child[1] = node->child[1];
+    there->seal = node_seal(to, size);
+    node->seal = 0;
+    link->node = to;
+    *moved = true;
     return true;
 }
 

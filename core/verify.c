@@ -38,30 +38,35 @@ static bool survey_fault(const struct survey *survey, enum wm_heap_fault_kind ki
                                     });
 }
 
-/* Does the tree hold a node at `address`? Visits the nodes in preorder, which is address
- * order; anything out of order ends the search. */
-static bool tree_holds(const struct wm_heap_region *region, uint32_t address) {
+/* Does the tree lead to the node of a free block that begins at `block`, by what its first
+ * word or its node says? Visits the nodes in order, which is address order; anything out of
+ * order ends the search. */
+static bool tree_holds(const struct wm_heap_region *region, uint32_t block) {
     uint32_t waiting[TREE_PATH_MAX];
     uint32_t count = 0;
-    uint32_t node = region->root.node;
     uint32_t last = 0;
-    while (node != 0 && node > last && node <= address && block_in_region(region, node)) {
-        if (node == address) {
+    uint32_t says = block + header_at(block)->size_flags - NODE_BYTES;
+    uint32_t node = region->root.node;
+    for (;;) {
+        for (; node != 0; node = node_at(node)->child[0].node) {
+            if (count == TREE_PATH_MAX || !block_in_region(region, node)) {
+                return false;
+            }
+            waiting[count++] = node;
+        }
+        if (count == 0) {
+            return false;
+        }
+        node = waiting[--count];
+        if (node == says || node + NODE_BYTES - node_at(node)->size == block) {
             return true;
         }
+        if (node <= last) {
+            return false;
+        }
         last = node;
-        const struct wm_heap_node *at = node_at(node);
-        node = at->child[0].node;
-        if (node == 0) {
-            node = at->child[1].node;
-        } else if (at->child[1].node != 0 && count < TREE_PATH_MAX) {
-            waiting[count++] = at->child[1].node;
-        }
-        if (node == 0 && count > 0) {
-            node = waiting[--count];
-        }
+        node = node_at(node)->child[1].node;
     }
-    return false;
 }
 
 /* What stands here is neither the intact header of a live block nor a sound node. Where
@@ -123,26 +128,38 @@ static uint32_t link_largest(const struct wm_heap_region *region, const struct w
     if (!node_is_sound(region, link->node)) {
         return link->largest; /* nobody knows */
     }
-    const struct wm_heap_node *node = node_at(link->node);
-    return tree_max(node->size, tree_max(node->child[0].largest, node->child[1].largest));
+    return tree_largest(node_at(link->node));
 }
 
 /* Are both of a node's links right about the sizes? Then a link to it that disagrees is the
  * wrong one. */
-static bool links_agree(const struct wm_heap_region *region, uint32_t block) {
-    const struct wm_heap_link *child = node_at(block)->child;
+static bool links_agree(const struct wm_heap_region *region, uint32_t node) {
+    const struct wm_heap_link *child = node_at(node)->child;
     return child[0].largest == link_largest(region, &child[0]) &&
            child[1].largest == link_largest(region, &child[1]);
 }
 
+/* The rank of the node at the end of a path lies in the highest bit of what this returns
+ * (core/tree.h). */
+static uint32_t path_rank(const struct wm_heap_region *region, struct wm_heap_link *const *path,
+                          struct wm_heap_link *const *end) {
+    uint32_t low = region->start;
+    for (; path < end; path++) {
+        if (path[1] == &node_at((*path)->node)->child[1]) {
+            low = (*path)->node;
+        }
+    }
+    return (*end)->node ^ low;
+}
+
 /* The two links in a free block's node: does each lead to where the tree has it, and say of
  * it what is so? A node below that is smashed itself is left to the walk, which comes to it. */
-static bool check_links(struct survey *survey, uint32_t block) {
+static bool check_links(struct survey *survey, uint32_t block, uint32_t node, uint32_t rank) {
     struct wm_heap_region *region = survey->region;
-    struct tree_path path;
+    struct wm_heap_link *path[TREE_PATH_MAX];
     for (uint32_t i = 0; i < 2u; i++) {
-        const struct wm_heap_link *child = &node_at(block)->child[i];
-        uint32_t at = block + 4u + 8u * i;
+        const struct wm_heap_link *child = &node_at(node)->child[i];
+        uint32_t at = node + 4u + 8u * i;
         uint32_t largest = link_largest(region, child);
         if (child->node != 0) {
             survey->tree_links++;
@@ -150,8 +167,9 @@ static bool check_links(struct survey *survey, uint32_t block) {
                 survey->suspect = block;
                 continue;
             }
-            if (!tree_find(region, child->node + node_at(child->node)->size, &path) ||
-                tree_last(&path) != child) {
+            struct wm_heap_link **end = tree_find(region, child->node, path);
+            uint32_t lower = end == NULL ? 0 : path_rank(region, path, end);
+            if (end == NULL || *end != child || lower >= rank || lower >= (lower ^ rank)) {
                 return survey_fault(survey, WM_HEAP_FAULT_SMASHED_FREE_BLOCK, WM_HEAP_CHECK_LINK,
                                     block, at, 0, child->node);
             }
@@ -164,37 +182,41 @@ static bool check_links(struct survey *survey, uint32_t block) {
     return true;
 }
 
-/* A sound node that the tree does not lead to: on the way, the last node with a lower address
- * should have. */
-static bool link_fault(const struct survey *survey, const struct tree_path *path, uint32_t block) {
-    uint32_t holder = block;
-    for (uint32_t i = 0; i < path->depth && path->link[i]->node < block; i++) {
-        holder = path->link[i]->node;
+/* The tree does not lead to a sound node: on the way down, the node nearest to it should
+ * have. */
+static bool link_fault(const struct survey *survey, uint32_t block, uint32_t node) {
+    const struct wm_heap_region *region = survey->region;
+    uint32_t holder = 0;
+    uint32_t at = region->root.node;
+    for (uint32_t left = TREE_PATH_MAX; left > 0 && node_is_sound(region, at); left--) {
+        holder = at + NODE_BYTES - node_at(at)->size;
+        at = node_at(at)->child[node > at].node;
     }
-    return survey_fault(survey, WM_HEAP_FAULT_SMASHED_FREE_BLOCK, WM_HEAP_CHECK_LINK, holder,
-                        holder, block, 0);
+    return survey_fault(survey, WM_HEAP_FAULT_SMASHED_FREE_BLOCK, WM_HEAP_CHECK_LINK,
+                        holder == 0 ? block : holder, holder == 0 ? block : holder, node, 0);
 }
 
-/* A block that does not say it is live: it must be a free one's node. */
+/* A block that does not say it is live: it must be a free one's. */
 static bool check_free(struct survey *survey, uint32_t block, bool previous_free) {
     struct wm_heap_region *region = survey->region;
-    uint32_t size = node_at(block)->size;
-    struct tree_path path;
-    if (previous_free || size < SMALLEST_BLOCK || size >= region->tail - block ||
-        (size & FLAGS) != 0 || !node_is_sound(region, block)) {
+    uint32_t node = node_of_front(region, block);
+    struct wm_heap_link *path[TREE_PATH_MAX];
+    if (previous_free || node == 0 || node + NODE_BYTES >= region->tail) {
         return header_fault(survey, block);
     }
-    if (!tree_find(region, block + size, &path) || tree_last(&path)->node != block) {
-        return link_fault(survey, &path, block);
+    struct wm_heap_link **end = tree_find(region, node, path);
+    if (end == NULL) {
+        return link_fault(survey, block, node);
     }
-    uint32_t broken = pattern_broken(block + (uint32_t)sizeof(struct wm_heap_node), block + size);
+    uint32_t size = node_at(node)->size;
+    uint32_t broken = hole_pattern_broken(block, size, size);
     if (broken != 0) {
         return survey_fault(survey, WM_HEAP_FAULT_USE_AFTER_FREE, WM_HEAP_CHECK_PATTERN, block,
                             broken, FREE_PATTERN, *(const uint32_t *)bytes_at(broken));
     }
     survey->free_blocks++;
     survey->free_bytes += size;
-    return check_links(survey, block);
+    return check_links(survey, block, node, path_rank(region, path, end));
 }
 
 /* Blocks from the region's start; stops at the first fault. Sets *block to the last one

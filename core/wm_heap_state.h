@@ -14,12 +14,12 @@
 #include "wm_heap_port.h"
 
 #define WM_HEAP_STATE_MAGIC 0x48303857u /* "W80H" in memory */
-#define WM_HEAP_STATE_VERSION 1u
+#define WM_HEAP_STATE_VERSION 2u
 
-/* A free block's place in the tree: who stands there, and the largest block from there
+/* A free block's place in the tree: whose node stands there, and the largest block from there
  * downwards. Node 0 is nobody; then largest is 0. */
 struct __attribute__((may_alias)) wm_heap_link {
-    uint32_t node; /* address of a free block */
+    uint32_t node; /* its address, 24 bytes before the free block's end */
     uint32_t largest;
 };
 
@@ -45,7 +45,6 @@ struct wm_heap_region {
     uint32_t start;           /* first block */
     uint32_t tail;            /* first byte that no block holds */
     uint32_t end;             /* the end marker's header */
-    uint32_t top_bit;         /* highest address bit in which two blocks here differ */
     struct wm_heap_link root; /* of the tree of the free blocks below tail */
     struct wm_heap_level level;
     uint32_t owner;      /* what a header in it says of it (core/layout.h) */
