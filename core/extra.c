@@ -3,7 +3,6 @@
  * Allocations the SDK does not have: zeroed and aligned.
  */
 #include "internal.h"
-#include "poison.h"
 
 #define ALIGNMENT_MAX 4096u
 
@@ -31,34 +30,31 @@ static uint32_t aligned_block(uint32_t hole, uint32_t alignment) {
 }
 
 /* Takes an aligned block of `want` bytes out of the first free memory of `room` bytes, which
- * exists, and gives back what lies before it. Returns the block and sets *lead to the bytes
- * before it, *taken to its own; 0: damage. */
-static uint32_t aligned_take(struct wm_heap_region *region, uint32_t want, uint32_t room,
-                             uint32_t alignment, uint32_t *lead, uint32_t *taken) {
+ * exists, and gives back what lies before it: *lead bytes. */
+static struct piece aligned_take(struct wm_heap_region *region, uint32_t want, uint32_t room,
+                                 uint32_t alignment, uint32_t *lead) {
     struct wm_heap_link *path[TREE_PATH_MAX];
     struct wm_heap_link **end = NULL;
     uint32_t hole = region->tail;
     if (region->root.largest >= room) {
         end = tree_first_fit(region, room, path);
-        if (end == NULL || !node_is_sound(region, (*end)->node)) {
-            return 0;
+        hole = end == NULL ? 0 : node_front(span_of(region), (*end)->node);
+        if (hole == 0) {
+            return (struct piece){0, 0};
         }
-        hole = (*end)->node + NODE_BYTES - node_at((*end)->node)->size;
     }
     uint32_t block = aligned_block(hole, alignment);
     *lead = block - hole;
-    if ((end == NULL ? tail_cut(region, *lead + want, taken)
-                     : hole_cut(region, path, end, *lead + want, taken)) == 0) {
-        return 0;
+    struct piece piece = end == NULL ? tail_cut(region, *lead + want)
+                                     : hole_cut(region, path, end, *lead + want);
+    if (piece.block == 0 || *lead == 0) {
+        return piece;
     }
-    *taken -= *lead;
-    if (*lead != 0) {
-        if (!tree_insert(region, block - NODE_BYTES, *lead)) {
-            return 0;
-        }
-        front_write(hole, *lead);
+    if (!tree_insert(region, block - NODE_BYTES, *lead)) {
+        return (struct piece){0, 0};
     }
-    return block;
+    front_write(hole, *lead);
+    return (struct piece){block, piece.bytes - *lead};
 }
 
 /* Under the lock: returns the block, 0 if there is no room or, with *damaged, a fault. */
@@ -71,9 +67,8 @@ static uint32_t aligned_locked(uint32_t room, uint32_t alignment, const struct b
         return 0;
     }
     uint32_t lead;
-    uint32_t taken;
-    uint32_t block = aligned_take(region, want, room, alignment, &lead, &taken);
-    if (block == 0) {
+    struct piece piece = aligned_take(region, want, room, alignment, &lead);
+    if (piece.block == 0) {
         *damaged = true;
         fault_from_region(region, fault);
         fault_record(fault);
@@ -81,9 +76,10 @@ static uint32_t aligned_locked(uint32_t room, uint32_t alignment, const struct b
     }
     struct block_origin numbered = *origin;
     numbered.sequence = ++wm_heap_state.counters.allocs;
-    header_write(region, block, taken | ALLOCATED | (lead != 0 ? PREVIOUS_FREE : 0), &numbered);
-    account_take(region, taken);
-    return block;
+    uint32_t flags = ALLOCATED | (lead != 0 ? PREVIOUS_FREE : 0);
+    header_write(region, piece.block, piece.bytes | flags, &numbered);
+    account_take(region, piece.bytes);
+    return piece.block;
 }
 
 void *wm_heap_caps_aligned_alloc_tracing(size_t alignment, size_t size,

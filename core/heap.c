@@ -4,63 +4,46 @@
  * leaves this file at once for verify.c.
  */
 #include "internal.h"
-#include "poison.h"
 
-/* How much of `room` free bytes a block of `want` takes: all if the rest would be too small to
- * stand alone. */
-static inline uint32_t bytes_taken(uint32_t room, uint32_t want) {
-    return room - want > SPLIT_OVER ? want : room;
-}
-
-uint32_t tail_cut(struct wm_heap_region *region, uint32_t want, uint32_t *taken) {
-    uint32_t block = region->tail;
-    *taken = bytes_taken(region->end - block, want);
-    if (pattern_broken(block, block + *taken) != 0) {
-        return 0;
-    }
-    region->tail = block + *taken;
-    return block;
-}
-
-uint32_t hole_cut(struct wm_heap_region *region, struct wm_heap_link **path,
-                  struct wm_heap_link **end, uint32_t want, uint32_t *taken) {
+struct piece hole_cut(struct wm_heap_region *region, struct wm_heap_link **path,
+                      struct wm_heap_link **end, uint32_t want) {
+    const struct piece damage = {0, 0};
     uint32_t address = (*end)->node;
-    if (!node_is_sound(region, address)) {
-        return 0;
+    uint32_t block = node_front(span_of(region), address);
+    if (block == 0) {
+        return damage;
     }
     struct wm_heap_node *node = node_at(address);
     uint32_t size = node->size;
-    uint32_t block = address + NODE_BYTES - size;
     uint32_t rest = size - want;
     if (rest > SPLIT_OVER) {
-        *taken = want;
         if (hole_pattern_broken(block, size, want) != 0) {
-            return 0;
+            return damage;
         }
         node->size = rest;
         node->seal = node_seal(address, rest);
         front_write(block + want, rest);
-        return tree_settle(path, end + 1, size) ? block : 0;
+        return tree_settle(path, end + 1, size) ? (struct piece){block, want} : damage;
     }
-    *taken = size;
     uint32_t behind = address + NODE_BYTES;
-    if (!header_is_live(region, behind) || (header_at(behind)->size_flags & PREVIOUS_FREE) == 0 ||
-        hole_pattern_broken(block, size, size) != 0 || !tree_remove(region, path, end)) {
-        return 0;
+    if (behind >= region->tail || (header_at(behind)->size_flags & PREVIOUS_FREE) == 0 ||
+        !header_is_sealed(behind) || hole_pattern_broken(block, size, size) != 0 ||
+        !tree_remove(region, path, end)) {
+        return damage;
     }
     header_toggle_previous_free(header_at(behind));
-    return block;
+    return (struct piece){block, size};
 }
 
 /* Takes a block of `want` bytes from the first free memory of the region that holds it; there
- * is some. Returns the block and sets *taken to its bytes; 0: damage. */
-static uint32_t block_take(struct wm_heap_region *region, uint32_t want, uint32_t *taken) {
+ * is some. */
+static inline struct piece block_take(struct wm_heap_region *region, uint32_t want) {
     if (region->root.largest < want) {
-        return tail_cut(region, want, taken);
+        return tail_cut(region, want);
     }
     struct wm_heap_link *path[TREE_PATH_MAX];
     struct wm_heap_link **end = tree_first_fit(region, want, path);
-    return end == NULL ? 0 : hole_cut(region, path, end, want, taken);
+    return end == NULL ? (struct piece){0, 0} : hole_cut(region, path, end, want);
 }
 
 COLD void *allocation_failed(size_t size, uint32_t caps, const char *file, int line) {
@@ -113,17 +96,16 @@ void *wm_heap_caps_alloc_tracing(size_t size, wm_heap_cap_type_t caps_wanted, co
         wm_heap_port_unlock(key);
         return allocation_failed(size, caps, file, line);
     }
-    uint32_t taken;
-    uint32_t block = block_take(region, want, &taken);
-    if (block == 0) {
+    struct piece piece = block_take(region, want);
+    if (piece.block == 0) {
         region_failed(region, key);
         return allocation_failed(size, caps, file, line);
     }
     origin.sequence = ++wm_heap_state.counters.allocs;
-    header_write(region, block, taken | ALLOCATED, &origin);
-    account_take(region, taken);
+    header_write(region, piece.block, piece.bytes | ALLOCATED, &origin);
+    account_take(region, piece.bytes);
     wm_heap_port_unlock(key);
-    return bytes_at(block + HEADER_BYTES);
+    return bytes_at(piece.block + HEADER_BYTES);
 }
 
 void *wm_heap_caps_alloc(size_t size, wm_heap_cap_type_t caps) {
@@ -148,112 +130,100 @@ static bool hole_remove(struct wm_heap_region *region, uint32_t node) {
 bool block_release(struct wm_heap_region *region, uint32_t block, uint32_t size,
                    bool previous_free) {
     uint32_t next = block + size;
-    uint32_t previous = block - NODE_BYTES; /* its node */
-    uint32_t behind = 0;                    /* its node */
+    uint32_t previous = block - NODE_BYTES;          /* its node */
+    uint32_t pattern = block + 4u;                   /* from where there was no pattern */
     uint32_t front = block;
-    bool to_tail = next == region->tail;
+    struct span span = span_of(region);
     if (previous_free) {
-        if (!node_is_sound(region, previous)) {
-            return false;
-        }
-        front -= node_at(previous)->size;
-    }
-    if (!to_tail) {
-        uint32_t size_flags = header_at(next)->size_flags;
-        if ((size_flags & ALLOCATED) == 0) {
-            behind = node_of_front(region, next);
-            if (behind == 0) {
-                return false;
-            }
-        } else if ((size_flags & PREVIOUS_FREE) != 0 || !header_is_live(region, next)) {
+        front = node_front(span, previous);
+        pattern = previous;
+        if (front == 0) {
             return false;
         }
     }
-    uint32_t size_flags = header_at(block)->size_flags;
-    header_erase(block);
-    bool moved = false;
-    bool good = true;
-    if (previous_free) {
-        if (!to_tail && behind == 0) {
-            good = tree_extend(region, previous, next - NODE_BYTES, next - front, &moved);
+    if (next == region->tail) {
+        if (previous_free && !hole_remove(region, previous)) {
+            return false;
         }
-        good = good && (moved || hole_remove(region, previous));
-    }
-    if (to_tail) {
-        region->tail = front;
+        header_erase(block);
+        region_set_tail(region, front);
         pattern_fill(front, front + 4u);
-        behind = next;
-    } else if (behind != 0) {
-        front_write(front, behind + NODE_BYTES - front);
-        good = good && tree_grow(region, behind, behind + NODE_BYTES - front);
-        behind = tree_min(next + 4u, behind);
-    } else {
-        behind = next - NODE_BYTES;
+        pattern_fill(pattern, next);
+        return true;
+    }
+    uint32_t node = next - NODE_BYTES;
+    uint32_t behind_flags = header_at(next)->size_flags;
+    if ((behind_flags & ALLOCATED) != 0) {
+        bool moved = false;
+        if ((behind_flags & PREVIOUS_FREE) != 0 || !header_is_sealed(next) ||
+            (previous_free && (!tree_extend(region, previous, node, next - front, &moved) ||
+                               (!moved && !hole_remove(region, previous)))) ||
+            (!moved && !tree_insert(region, node, next - front))) {
+            return false;
+        }
+        if (block != node) {
+            header_erase(block);
+        }
         header_toggle_previous_free(header_at(next));
-        front_write(front, next - front);
-        good = good && (moved || tree_insert(region, behind, next - front));
+        pattern_fill(pattern, node);
+    } else {
+        node = front_node(span, next);
+        if (node == 0 || (previous_free && !hole_remove(region, previous)) ||
+            !tree_grow(region, node, node + NODE_BYTES - front)) {
+            return false;
+        }
+        header_erase(block);
+        pattern_fill(pattern, tree_min(next + 4u, node));
     }
-    if (!good) {
-        header_at(block)->size_flags = size_flags; /* it still stands */
-        return false;
-    }
-    pattern_fill(previous_free ? previous : to_tail ? block : block + 4u, behind);
+    front_write(front, node + NODE_BYTES - front);
     return true;
 }
 
-/* Is `pointer` a live block's, with all around the payload as it must be? Sets *region
- * (NULL: closed, nobody is to be told). */
-static bool pointer_accept(uint32_t pointer, struct wm_heap_region **region,
-                           struct wm_heap_fault *fault) {
-    uint32_t block = pointer - HEADER_BYTES;
-    struct wm_heap_region *found = region_at(pointer);
-    *region = found;
-    if (found != NULL && found->caps == 0) {
+/* Is this block, in the only region where it can be, live, with all around its payload as it
+ * must be? Not if the region is closed. */
+static inline bool block_accept(const struct wm_heap_region *region, uint32_t block) {
+    return region->lacks != LACKS_ALL && span_holds(span_of(region), block) &&
+           header_is_intact(region, block) && poison_is_intact(block, header_at(block));
+}
+
+/* The pointer given to free or realloc was not accepted. */
+COLD static void pointer_refused(uint32_t pointer, uint32_t key) {
+    struct wm_heap_fault fault;
+    const struct wm_heap_region *region = region_at(pointer);
+    bool closed = region != NULL && region->state == WM_HEAP_REGION_CLOSED;
+    if (closed) { /* it has been reported */
         wm_heap_state.counters.refused++;
-        *region = NULL;
-        return true;
+    } else {
+        fault_from_pointer(pointer, &fault);
+        fault_record(&fault);
     }
-    if (found == NULL || !header_is_live(found, block) ||
-        !poison_is_intact(block, header_at(block))) {
-        return fault_from_pointer(pointer, fault);
+    wm_heap_port_unlock(key);
+    if (!closed) {
+        fault_report(&fault);
     }
-    return true;
-}
-
-/* Frees under the lock. */
-static bool free_locked(uint32_t pointer, struct wm_heap_fault *fault) {
-    struct wm_heap_region *region;
-    if (!pointer_accept(pointer, &region, fault)) {
-        return false;
-    }
-    if (region == NULL) {
-        return true;
-    }
-    uint32_t block = pointer - HEADER_BYTES;
-    uint32_t size_flags = header_at(block)->size_flags;
-    uint32_t size = size_flags & ~FLAGS;
-    if (!block_release(region, block, size, (size_flags & PREVIOUS_FREE) != 0)) {
-        return fault_from_region(region, fault);
-    }
-    wm_heap_state.counters.frees++;
-    account_give(region, size);
-    return true;
 }
 
 void wm_heap_caps_free(void *ptr) {
     if (ptr == NULL) {
         return;
     }
-    struct wm_heap_fault fault;
+    uint32_t pointer = address_of(ptr);
+    uint32_t block = pointer - HEADER_BYTES;
     uint32_t key = wm_heap_port_lock();
-    bool ok = free_locked(address_of(ptr), &fault);
-    if (!ok) {
-        fault_record(&fault);
+    struct wm_heap_region *region = region_below(block);
+    if (!block_accept(region, block)) {
+        pointer_refused(pointer, key);
+        return;
     }
+    uint32_t size_flags = header_at(block)->size_flags;
+    uint32_t size = size_flags & ~FLAGS;
+    if (!block_release(region, block, size, (size_flags & PREVIOUS_FREE) != 0)) {
+        region_failed(region, key);
+        return;
+    }
+    wm_heap_state.counters.frees++;
+    account_give(region, size);
     wm_heap_port_unlock(key);
-    if (!ok) {
-        fault_report(&fault);
-    }
 }
 
 /* Takes what a block lacks to become `want` bytes from the free memory right behind it.
@@ -262,20 +232,18 @@ static bool block_grow(struct wm_heap_region *region, uint32_t block, uint32_t o
                        uint32_t *size) {
     uint32_t next = block + old;
     uint32_t missing = want - old;
-    uint32_t taken;
+    struct piece piece;
     *size = 0;
     if (next == region->tail) {
         if (region->end - next < missing) {
             return true;
         }
-        if (tail_cut(region, missing, &taken) == 0) {
-            return false;
-        }
+        piece = tail_cut(region, missing);
     } else {
         if ((header_at(next)->size_flags & ALLOCATED) != 0) {
             return true;
         }
-        uint32_t node = node_of_front(region, next);
+        uint32_t node = front_node(span_of(region), next);
         if (node == 0) {
             return false;
         }
@@ -284,13 +252,14 @@ static bool block_grow(struct wm_heap_region *region, uint32_t block, uint32_t o
         }
         struct wm_heap_link *path[TREE_PATH_MAX];
         struct wm_heap_link **end = tree_find(region, node, path);
-        if (end == NULL || hole_cut(region, path, end, missing, &taken) == 0) {
+        if (end == NULL) {
             return false;
         }
+        piece = hole_cut(region, path, end, missing);
         header_erase(next);
     }
-    *size = old + taken;
-    return true;
+    *size = old + piece.bytes;
+    return piece.block != 0;
 }
 
 /* Resizes where the block stands, if the option is on and its region serves `caps`.
@@ -304,7 +273,7 @@ static bool resize_in_place(struct wm_heap_region *region, uint32_t block,
     uint32_t size = old;
     *done = false;
     if ((wm_heap_state.options & WM_HEAP_OPTION_REALLOC_IN_PLACE) == 0 ||
-        (region->caps & origin->caps) != origin->caps) {
+        (region->lacks & origin->caps) != 0) {
         return true;
     }
     if (want > old) {
@@ -328,28 +297,28 @@ static bool resize_in_place(struct wm_heap_region *region, uint32_t block,
     return true;
 }
 
-/* The first half of realloc, under the lock: looks at the old block, and resizes it where
- * it stands if that is allowed. Sets *usable to the old payload (0: closed region). */
-static bool realloc_begin(uint32_t pointer, struct block_origin *origin, uint32_t *usable,
-                          bool *done, struct wm_heap_fault *fault) {
-    struct wm_heap_region *region;
-    *usable = 0;
-    *done = false;
-    if (!pointer_accept(pointer, &region, fault)) {
-        return false;
-    }
-    if (region == NULL) {
-        return true;
-    }
+/* The first half of realloc: looks at the old block, and resizes it where it stands if that
+ * is allowed. Returns the old payload's bytes, 0 if it is refused; sets *done if there is
+ * nothing more to do. */
+static uint32_t realloc_begin(uint32_t pointer, struct block_origin *origin, bool *done) {
     uint32_t block = pointer - HEADER_BYTES;
-    *usable = header_usable(header_at(block));
+    uint32_t key = wm_heap_port_lock();
+    struct wm_heap_region *region = region_below(block);
+    *done = false;
+    if (!block_accept(region, block)) {
+        pointer_refused(pointer, key);
+        return 0;
+    }
+    uint32_t usable = header_usable(header_at(block));
     if (origin->caps == 0) {
         origin->caps = header_caps(header_at(block));
     }
     if (origin->requested != 0 && !resize_in_place(region, block, origin, done)) {
-        return fault_from_region(region, fault);
+        region_failed(region, key);
+        return 0;
     }
-    return true;
+    wm_heap_port_unlock(key);
+    return usable;
 }
 
 void *wm_heap_caps_realloc_tracing(void *old_mem, size_t new_size, wm_heap_cap_type_t caps,
@@ -364,24 +333,10 @@ void *wm_heap_caps_realloc_tracing(void *old_mem, size_t new_size, wm_heap_cap_t
     struct block_origin origin = {.caps = (uint32_t)caps};
     origin.requested = new_size <= LARGEST_REQUEST ? (uint32_t)new_size : 0;
     origin_site(&origin, file, line);
-    struct wm_heap_fault fault;
-    uint32_t usable;
     bool done;
-    uint32_t key = wm_heap_port_lock();
-    bool ok = realloc_begin(address_of(old_mem), &origin, &usable, &done, &fault);
-    if (!ok) {
-        fault_record(&fault);
-    }
-    wm_heap_port_unlock(key);
-    if (!ok) {
-        fault_report(&fault);
-        return NULL;
-    }
-    if (done) {
-        return old_mem;
-    }
-    if (usable == 0) {
-        return NULL;
+    uint32_t usable = realloc_begin(address_of(old_mem), &origin, &done);
+    if (usable == 0 || done) {
+        return done ? old_mem : NULL;
     }
     void *new_mem =
         wm_heap_caps_alloc_tracing(new_size, (wm_heap_cap_type_t)origin.caps, file, line);

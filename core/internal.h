@@ -6,6 +6,7 @@
 #define INTERNAL_H
 
 #include "layout.h"
+#include "poison.h"
 #include "tree.h"
 
 /* verify.c: the cold side. Each sets *fault to what is wrong, as precisely as a walk over
@@ -42,38 +43,60 @@ bool region_walk(const struct wm_heap_region *region, wm_heap_visit_fn *visit, v
 /* heap.c: gives a block's memory back. False: a smashed neighbour or node. */
 bool block_release(struct wm_heap_region *region, uint32_t block, uint32_t size, bool previous_free)
     WM_HEAP_LINK("wm_heap_block_release");
-/* Take `want` bytes, or all if the remainder would be too small to stand alone, from the
- * lower end of the free memory behind all blocks, or of the free block to which the path's
- * link at `end` leads; each has as many. Return the block and set *taken; 0: damage. */
-uint32_t tail_cut(struct wm_heap_region *region, uint32_t want, uint32_t *taken)
-    WM_HEAP_LINK("wm_heap_tail_cut");
-uint32_t hole_cut(struct wm_heap_region *region, struct wm_heap_link **path,
-                  struct wm_heap_link **end, uint32_t want, uint32_t *taken)
-    WM_HEAP_LINK("wm_heap_hole_cut");
+/* A piece cut off free memory: where it begins, and its bytes. Block 0: damage. */
+struct piece {
+    uint32_t block;
+    uint32_t bytes;
+};
+/* Takes `want` bytes, or all if the remainder would be too small to stand alone, from the
+ * lower end of the free block to which the path's link at `end` leads; it has as many. */
+struct piece hole_cut(struct wm_heap_region *region, struct wm_heap_link **path,
+                      struct wm_heap_link **end, uint32_t want) WM_HEAP_LINK("wm_heap_hole_cut");
+
+static inline void region_set_tail(struct wm_heap_region *region, uint32_t tail) {
+    region->tail = tail;
+    region->eighths = (tail - region->start) >> 3;
+}
+
+/* The same from the free memory behind all blocks. */
+static inline struct piece tail_cut(struct wm_heap_region *region, uint32_t want) {
+    uint32_t block = region->tail;
+    uint32_t room = region->end - block;
+    struct piece piece = {block, room - want > SPLIT_OVER ? want : room};
+    if (pattern_broken(block, block + piece.bytes) != 0) {
+        piece.block = 0;
+    } else {
+        region_set_tail(region, block + piece.bytes);
+    }
+    return piece;
+}
+
 /* An allocation failed: counts it and tells. Returns NULL. */
 void *allocation_failed(size_t size, uint32_t caps, const char *file, int line)
     WM_HEAP_LINK("wm_heap_allocation_failed");
 
-/* The region in which an address lies, joined regions only; NULL for any other. Written out:
- * every free passes here. */
+/* The only region in which an address can lie: the table's rows rise. Written out: every free
+ * passes here. */
 _Static_assert(WM_HEAP_REGIONS_MAX == 3u, "one line each");
 
-static inline bool region_holds(const struct wm_heap_region *region, uint32_t address) {
-    return address - region->start < region->end - region->start;
-}
-
-static inline struct wm_heap_region *region_at(uint32_t address) {
+static inline struct wm_heap_region *region_below(uint32_t address) {
     struct wm_heap_region *region = wm_heap_state.regions;
-    return region_holds(&region[0], address)   ? &region[0]
-           : region_holds(&region[1], address) ? &region[1]
-           : region_holds(&region[2], address) ? &region[2]
-                                               : NULL;
+    return address >= region[2].start   ? &region[2]
+           : address >= region[1].start ? &region[1]
+                                        : &region[0];
 }
 
-/* The first region that has all of `caps` and a hole of `want` bytes; NULL if none. */
+/* The region in which an address lies, joined regions only; NULL for any other. */
+static inline struct wm_heap_region *region_at(uint32_t address) {
+    struct wm_heap_region *region = region_below(address);
+    return address - region->start < region->end - region->start ? region : NULL;
+}
+
+/* The first region that has all of `caps` and free memory for a block of `want` bytes; NULL if
+ * none. */
 static inline bool region_serves(const struct wm_heap_region *region, uint32_t caps,
                                  uint32_t want) {
-    return (caps & ~region->caps) == 0 &&
+    return (caps & region->lacks) == 0 &&
            (region->root.largest >= want || region->end - region->tail >= want);
 }
 
@@ -89,27 +112,25 @@ static inline uint32_t region_index(const struct wm_heap_region *region) {
     return (uint32_t)(region - wm_heap_state.regions);
 }
 
-static inline void level_take(struct wm_heap_level *level, uint32_t bytes) {
-    level->free_bytes -= bytes;
-    if (level->free_bytes < level->min_free_bytes) {
-        level->min_free_bytes = level->free_bytes;
-    }
+static inline void level_give(struct wm_heap_level *level, uint32_t bytes) {
+    level->lowest = wm_heap_level_minimum(level);
+    level->free_bytes += bytes;
 }
 
-/* Free bytes count whole blocks, headers included; the minimum moves on allocation. */
+/* Free bytes count whole blocks, headers included. */
 static inline void account_take(struct wm_heap_region *region, uint32_t bytes) {
-    level_take(&region->level, bytes);
-    level_take(&wm_heap_state.total, bytes);
+    region->level.free_bytes -= bytes;
+    wm_heap_state.total.free_bytes -= bytes;
     if ((region->table_caps & WM_HEAP_CAP_DEFAULT) != 0) {
-        level_take(&wm_heap_state.internal, bytes);
+        wm_heap_state.internal.free_bytes -= bytes;
     }
 }
 
 static inline void account_give(struct wm_heap_region *region, uint32_t bytes) {
-    region->level.free_bytes += bytes;
-    wm_heap_state.total.free_bytes += bytes;
+    level_give(&region->level, bytes);
+    level_give(&wm_heap_state.total, bytes);
     if ((region->table_caps & WM_HEAP_CAP_DEFAULT) != 0) {
-        wm_heap_state.internal.free_bytes += bytes;
+        level_give(&wm_heap_state.internal, bytes);
     }
 }
 
@@ -124,7 +145,9 @@ struct block_origin {
 
 static inline void origin_site(struct block_origin *origin, const char *file, int line) {
     if (HAS_TRACING) {
-        origin->site = file == NULL ? 0 : wm_heap_port_site(file);
+        origin->site = sizeof file == sizeof origin->site ? (uint32_t)(uintptr_t)file
+                       : file == NULL                     ? 0
+                                                          : wm_heap_port_site(file);
         origin->line = (uint32_t)line;
     }
 }

@@ -101,6 +101,7 @@ struct __attribute__((may_alias)) wm_heap_node {
 #define SMALLEST_BLOCK ((1u + HEADER_BYTES + GUARD_BYTES + 7u) & ~7u)
 #define SPLIT_OVER (2u * HEADER_BYTES) /* a larger remainder becomes a free block */
 #define LARGEST_REQUEST 0x7fffffffu
+#define LACKS_ALL UINT32_MAX
 
 #define ALLOCATED 1u
 #define PREVIOUS_FREE 2u
@@ -206,25 +207,42 @@ static inline uint32_t header_line(const struct wm_heap_header *header) {
 #endif
 }
 
-/* May a block begin at this address? One comparison for range and alignment: a number
- * that is no multiple of 8 turns into a huge one. */
-static inline bool block_in_region(const struct wm_heap_region *region, uint32_t address) {
-    uint32_t offset = address - region->start;
-    return (offset >> 3 | offset << 29) < (region->tail - region->start) >> 3;
+/* The addresses at which a region's headers and nodes can stand; kept in registers. */
+struct span {
+    uint32_t start;
+    uint32_t eighths;
+};
+
+static inline struct span span_of(const struct wm_heap_region *region) {
+    return (struct span){region->start, region->eighths};
+}
+
+/* One comparison for range and alignment: a number that is no multiple of 8 turns into a huge
+ * one. */
+static inline bool span_holds(struct span span, uint32_t address) {
+    uint32_t offset = address - span.start;
+    return (offset >> 3 | offset << 29) < span.eighths;
+}
+
+static inline bool header_is_sealed(uint32_t address) {
+    const struct wm_heap_header *header = header_at(address);
+    return header->seal == header_seal(address, header);
+}
+
+/* Does this header, at a possible address, belong to a live block, by its seal and by a size
+ * that leaves a byte of payload and ends at or before the tail? A seal can be forged, bounds
+ * cannot. */
+static inline bool header_is_intact(const struct wm_heap_region *region, uint32_t address) {
+    uint32_t size = header_size(header_at(address));
+    return header_is_sealed(address) && size <= region->tail - address && size >= SMALLEST_BLOCK &&
+           (!HAS_COMPREHENSIVE || size > HEADER_BYTES + header_slack(header_at(address)));
 }
 
 /* Is this the intact header of a live block? `address` may be any number. Accepts
- * neither the end marker nor anything at or behind the tail; a size that it accepts
- * ends at or before the tail, and its slack leaves at least one byte of payload: a seal can
- * be forged, bounds cannot. */
+ * neither the end marker nor anything at or behind the tail. */
 static inline bool header_is_live(const struct wm_heap_region *region, uint32_t address) {
-    if (!block_in_region(region, address)) {
-        return false;
-    }
-    const struct wm_heap_header *header = header_at(address);
-    return (header->size_flags & ALLOCATED) != 0 && header->seal == header_seal(address, header) &&
-           header_size(header) <= region->tail - address &&
-           header_size(header) > HEADER_BYTES + header_slack(header);
+    return span_holds(span_of(region), address) &&
+           (header_at(address)->size_flags & ALLOCATED) != 0 && header_is_intact(region, address);
 }
 
 /* Sets or clears PREVIOUS_FREE of an intact header. */
@@ -244,26 +262,27 @@ static inline void front_write(uint32_t address, uint32_t size) {
     header_at(address)->size_flags = size;
 }
 
-/* Is there a free block's node at this address, whose block begins in the region, at a place
- * that says the same size? `node` may be any number. */
-static inline bool node_is_sound(const struct wm_heap_region *region, uint32_t node) {
-    if (!block_in_region(region, node)) {
-        return false;
-    }
-    uint32_t size = node_at(node)->size;
-    return node_at(node)->seal == node_seal(node, size) && size >= SMALLEST_BLOCK &&
-           size <= node + NODE_BYTES - region->start && (size & FLAGS) == 0 &&
-           header_at(node + NODE_BYTES - size)->size_flags == size;
-}
-
-/* The node of the free block that begins at `address`; 0 if none does. */
-static inline uint32_t node_of_front(const struct wm_heap_region *region, uint32_t address) {
-    if (!block_in_region(region, address)) {
+/* Where the free block begins whose node stands at this address; 0 if none stands there.
+ * `node` may be any number. */
+static inline uint32_t node_front(struct span span, uint32_t node) {
+    if (!span_holds(span, node)) {
         return 0;
     }
-    uint32_t size = header_at(address)->size_flags;
-    uint32_t node = address + size - NODE_BYTES;
-    return node >= address && node_is_sound(region, node) && node_at(node)->size == size ? node : 0;
+    uint32_t size = node_at(node)->size;
+    uint32_t front = node + NODE_BYTES - size;
+    return node_at(node)->seal == node_seal(node, size) && size >= SMALLEST_BLOCK &&
+                   span_holds(span, front) && header_at(front)->size_flags == size
+               ? front
+               : 0;
+}
+
+/* The node of the free block that begins at `front`; 0 if none does. */
+static inline uint32_t front_node(struct span span, uint32_t front) {
+    if (!span_holds(span, front)) {
+        return 0;
+    }
+    uint32_t node = front + header_at(front)->size_flags - NODE_BYTES;
+    return node_front(span, node) == front ? node : 0;
 }
 
 #endif

@@ -70,9 +70,9 @@ static void print_level(struct printer *printer, const char *name,
     print_text(printer, " ");
     print_kilobytes(printer, level->free_bytes);
     print_text(printer, "\t\t");
-    print_number(printer, level->min_free_bytes, 10u, 7u);
+    print_number(printer, wm_heap_level_minimum(level), 10u, 7u);
     print_text(printer, " ");
-    print_kilobytes(printer, level->min_free_bytes);
+    print_kilobytes(printer, wm_heap_level_minimum(level));
     print_text(printer, "\r\n");
 }
 

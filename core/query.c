@@ -3,7 +3,6 @@
  * Questions: sizes, counters, what a block is, a walk over all of them.
  */
 #include "internal.h"
-#include "poison.h"
 
 const char *wm_heap_fault_name(uint32_t kind) {
     static const char *const names[] = {
@@ -32,7 +31,10 @@ static struct wm_heap_level total_read(void) {
 
 size_t wm_heap_get_free_size(void) { return total_read().free_bytes; }
 
-size_t wm_heap_get_minimum_ever_free_size(void) { return total_read().min_free_bytes; }
+size_t wm_heap_get_minimum_ever_free_size(void) { 
+    struct wm_heap_level total = total_read();
+    return wm_heap_level_minimum(&total);
+ }
 
 /* Free bytes over the regions that serve a capability, and the minimum: where several do,
  * that of the sum over the regions that have DEFAULT, as it is kept. */
@@ -48,16 +50,16 @@ static struct caps_sizes caps_measure(wm_heap_cap_type_t caps_wanted) {
     uint32_t key = wm_heap_port_lock();
     for (uint32_t i = 0; i < WM_HEAP_REGIONS_MAX; i++) {
         const struct wm_heap_region *region = &wm_heap_state.regions[i];
-        if ((region->caps & caps) == caps) {
+        if ((region->lacks & caps) == 0) {
             regions++;
             sizes.level.free_bytes += region->level.free_bytes;
-            sizes.level.min_free_bytes += region->level.min_free_bytes;
+            sizes.level.lowest += wm_heap_level_minimum(&region->level);
             sizes.largest = tree_max(sizes.largest, region->root.largest);
             sizes.largest = tree_max(sizes.largest, region->end - region->tail);
         }
     }
     if (regions > 1u) {
-        sizes.level.min_free_bytes = wm_heap_state.internal.min_free_bytes;
+        sizes.level.lowest = wm_heap_level_minimum(&wm_heap_state.internal);
     }
     wm_heap_port_unlock(key);
     return sizes;
@@ -68,7 +70,7 @@ size_t wm_heap_caps_get_free_size(wm_heap_cap_type_t caps) {
 }
 
 size_t wm_heap_caps_get_minimum_free_size(wm_heap_cap_type_t caps) {
-    return caps_measure(caps).level.min_free_bytes;
+    return caps_measure(caps).level.lowest;
 }
 
 size_t wm_heap_caps_get_largest_free_block(wm_heap_cap_type_t caps) {
@@ -120,7 +122,7 @@ static bool block_is_sound(const struct wm_heap_region *region, uint32_t address
     if ((header->size_flags & ALLOCATED) != 0) {
         return header_is_live(region, address);
     }
-    return node_of_front(region, address) != 0;
+    return front_node(span_of(region), address) != 0;
 }
 
 /* The walk, under the lock. */
@@ -181,7 +183,7 @@ size_t wm_heap_get_usable_size(const void *ptr) {
     uint32_t key = wm_heap_port_lock();
     bool found = block_of(ptr, &block) != NULL;
     const struct wm_heap_region *region = region_at(address_of(ptr));
-    bool closed = region != NULL && region->caps == 0; /* it has been reported */
+    bool closed = region != NULL && region->state == WM_HEAP_REGION_CLOSED; /* it has been reported */
     if (found) {
         bytes = header_usable(header_at(block));
     } else if (!closed) {

@@ -3,7 +3,6 @@
  * Regions join the heap: at init, or later by append.
  */
 #include "internal.h"
-#include "poison.h"
 
 struct wm_heap_state wm_heap_state;
 
@@ -17,6 +16,9 @@ static uint32_t caps_sane(uint32_t caps) {
     return (caps & WM_HEAP_CAP_SPIRAM) != 0 ? (uint32_t)WM_HEAP_CAP_SPIRAM : caps & REGION_CAPS;
 }
 
+/* The start of regions that have not joined: behind all memory. */
+#define NOWHERE 0xfffffff8u
+
 static bool names_equal(const char *a, const char *b) {
     while (*a != '\0' && *a == *b) {
         a++;
@@ -25,9 +27,10 @@ static bool names_equal(const char *a, const char *b) {
     return *a == *b;
 }
 
-/* Does the row hold at least one block and the end marker, clear of the other regions?
- * Sets *start and *end as the region will have them. */
-static bool row_is_usable(const struct wm_heap_region_config *row, uint32_t *start, uint32_t *end) {
+/* Does row `index` hold at least one block and the end marker, behind the regions of the rows
+ * before and before the others? Sets *start and *end as the region will have them. */
+static bool row_is_usable(uint32_t index, const struct wm_heap_region_config *row, uint32_t *start,
+                          uint32_t *end) {
     if (row->start == 0 || row->start > row->end || row->end - row->start < HEADER_BYTES + 16u) {
         return false; /* so that aligning below cannot cross over */
     }
@@ -38,7 +41,8 @@ static bool row_is_usable(const struct wm_heap_region_config *row, uint32_t *sta
     }
     const struct wm_heap_region *region = wm_heap_state.regions;
     for (uint32_t i = 0; i < WM_HEAP_REGIONS_MAX; i++, region++) {
-        if (region->end != 0 && *start < region->end + HEADER_BYTES && region->start < row->end) {
+        if (region->start != NOWHERE &&
+            (i < index ? *start < region->end + HEADER_BYTES : region->start < row->end)) {
             return false;
         }
     }
@@ -49,17 +53,17 @@ static bool row_is_usable(const struct wm_heap_region_config *row, uint32_t *sta
 static bool region_open(struct wm_heap_region *region, const struct wm_heap_region_config *row) {
     uint32_t start;
     uint32_t end;
-    if (!row_is_usable(row, &start, &end)) {
+    if (!row_is_usable(region_index(region), row, &start, &end)) {
         return false;
     }
     region->state = WM_HEAP_REGION_OPEN;
-    region->caps = region->table_caps;
+    region->lacks = ~region->table_caps;
     region->start = start;
-    region->tail = start;
     region->end = end;
+    region_set_tail(region, start);
     region->owner = OWNER_TAG | region_index(region) << OWNER_REGION_SHIFT;
     account_give(region, end - start);
-    region->level.min_free_bytes = end - start;
+    region->level.lowest = end - start;
     pattern_fill(start, end);
     struct wm_heap_header *marker = header_at(end);
     *marker = (struct wm_heap_header){
@@ -86,6 +90,11 @@ static bool table_read(struct wm_heap_fault *fault) {
         count = WM_HEAP_REGIONS_MAX;
     }
     state->region_count = count;
+    for (uint32_t i = 0; i < WM_HEAP_REGIONS_MAX; i++) {
+        struct wm_heap_region *region = &state->regions[i];
+        region->start = region->tail = region->end = NOWHERE;
+        region->lacks = LACKS_ALL;
+    }
     for (uint32_t i = 0; i < count; i++, row++) {
         struct wm_heap_region *region = &state->regions[i];
         for (uint32_t c = 0; c < sizeof region->name - 1u && row->name[c] != '\0'; c++) {
@@ -123,8 +132,8 @@ void wm_heap_init(void) {
             .failed_context = state->failed_context,
         };
         ok = table_read(&fault);
-        state->total.min_free_bytes = state->total.free_bytes;
-        state->internal.min_free_bytes = state->internal.free_bytes;
+        state->total.lowest = state->total.free_bytes;
+        state->internal.lowest = state->internal.free_bytes;
     }
     if (!ok) {
         fault_record(&fault);
@@ -167,9 +176,9 @@ static int append_locked(const char *name, struct wm_heap_fault *fault) {
         fault_from_call(WM_HEAP_FAULT_BAD_APPEND, index, fault);
         return WM_ERR_FAILED;
     }
-    state->total.min_free_bytes = state->total.free_bytes;
+    state->total.lowest = state->total.free_bytes;
     if ((region->table_caps & WM_HEAP_CAP_DEFAULT) != 0) {
-        state->internal.min_free_bytes = state->internal.free_bytes;
+        state->internal.lowest = state->internal.free_bytes;
     }
     return WM_ERR_SUCCESS;
 }

@@ -40,23 +40,6 @@
  * region's very start, one that leads nowhere. */
 #define TREE_PATH_MAX 31u
 
-/* The addresses at which a region's nodes and headers can stand; kept in registers. */
-struct span {
-    uint32_t start;
-    uint32_t eighths;
-};
-
-static inline struct span span_of(const struct wm_heap_region *region) {
-    return (struct span){region->start, (region->tail - region->start) >> 3};
-}
-
-/* One comparison for range and alignment: a number that is no multiple of 8 turns into a huge
- * one. */
-static inline bool span_holds(struct span span, uint32_t address) {
-    uint32_t offset = address - span.start;
-    return (offset >> 3 | offset << 29) < span.eighths;
-}
-
 static inline uint32_t tree_max(uint32_t a, uint32_t b) { return a > b ? a : b; }
 
 /* Is the node at the end of this link, whose address has been found possible, intact? The
@@ -107,7 +90,7 @@ static inline struct wm_heap_link **tree_first_fit(struct wm_heap_region *region
         link = &node->child[0];
         if (link->largest < want) {
             if (node->size >= want) {
-                return tree_sound((*end)->node) ? end : NULL;
+                return end;
             }
             link = &node->child[1];
         }

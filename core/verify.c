@@ -6,7 +6,6 @@
  * checked, and ends after at most one step for each 8 bytes of the region.
  */
 #include "internal.h"
-#include "poison.h"
 
 /* One check over one region: where it is, what it has seen, what it found. */
 struct survey {
@@ -49,7 +48,7 @@ static bool tree_holds(const struct wm_heap_region *region, uint32_t block) {
     uint32_t node = region->root.node;
     for (;;) {
         for (; node != 0; node = node_at(node)->child[0].node) {
-            if (count == TREE_PATH_MAX || !block_in_region(region, node)) {
+            if (count == TREE_PATH_MAX || !span_holds(span_of(region), node)) {
                 return false;
             }
             waiting[count++] = node;
@@ -82,7 +81,7 @@ static bool header_fault(const struct survey *survey, uint32_t block) {
     uint32_t broken = canary_broken(block, header);
     uint32_t next = block + header_size(header);
     bool next_is_there = next == region->tail || header_is_live(region, next) ||
-                         (block_in_region(region, next) && tree_holds(region, next));
+                         (span_holds(span_of(region), next) && tree_holds(region, next));
     if (broken != 0 && header_size(header) != 0 && next_is_there) {
         return survey_fault(survey, WM_HEAP_FAULT_UNDERFLOW, WM_HEAP_CHECK_CANARY, block, broken,
                             CANARY, *(const uint32_t *)bytes_at(broken));
@@ -125,7 +124,7 @@ static uint32_t link_largest(const struct wm_heap_region *region, const struct w
     if (link->node == 0) {
         return 0;
     }
-    if (!node_is_sound(region, link->node)) {
+    if (node_front(span_of(region), link->node) == 0) {
         return link->largest; /* nobody knows */
     }
     return tree_largest(node_at(link->node));
@@ -163,7 +162,7 @@ static bool check_links(struct survey *survey, uint32_t block, uint32_t node, ui
         uint32_t largest = link_largest(region, child);
         if (child->node != 0) {
             survey->tree_links++;
-            if (!node_is_sound(region, child->node)) {
+            if (node_front(span_of(region), child->node) == 0) {
                 survey->suspect = block;
                 continue;
             }
@@ -188,7 +187,7 @@ static bool link_fault(const struct survey *survey, uint32_t block, uint32_t nod
     const struct wm_heap_region *region = survey->region;
     uint32_t holder = 0;
     uint32_t at = region->root.node;
-    for (uint32_t left = TREE_PATH_MAX; left > 0 && node_is_sound(region, at); left--) {
+    for (uint32_t left = TREE_PATH_MAX; left > 0 && node_front(span_of(region), at) != 0; left--) {
         holder = at + NODE_BYTES - node_at(at)->size;
         at = node_at(at)->child[node > at].node;
     }
@@ -199,7 +198,7 @@ static bool link_fault(const struct survey *survey, uint32_t block, uint32_t nod
 /* A block that does not say it is live: it must be a free one's. */
 static bool check_free(struct survey *survey, uint32_t block, bool previous_free) {
     struct wm_heap_region *region = survey->region;
-    uint32_t node = node_of_front(region, block);
+    uint32_t node = front_node(span_of(region), block);
     struct wm_heap_link *path[TREE_PATH_MAX];
     if (previous_free || node == 0 || node + NODE_BYTES >= region->tail) {
         return header_fault(survey, block);
@@ -349,7 +348,7 @@ void fault_record(const struct wm_heap_fault *fault) {
     }
     if (fault->kind >= WM_HEAP_FAULT_SMASHED_HEADER && fault->region < WM_HEAP_REGIONS_MAX) {
         state->regions[fault->region].state = WM_HEAP_REGION_CLOSED;
-        state->regions[fault->region].caps = 0;
+        state->regions[fault->region].lacks = LACKS_ALL;
     }
 }
 

@@ -27,7 +27,8 @@ void wm_heap_port_fault(const struct wm_heap_fault *fault);
 /* Writes console text; the lock is not held. */
 void wm_heap_port_print(const char *text, uint32_t length);
 
-/* A region of memory. Rows stand in the order in which they are tried. */
+/* A region of memory. Rows stand in the order in which they are tried, which is that of
+ * their addresses. */
 struct wm_heap_region_config {
     const char *name; /* at most 7 characters */
     uint32_t start;   /* first byte of the heap in it */

@@ -30,25 +30,32 @@ enum wm_heap_region_state {
     WM_HEAP_REGION_CLOSED, /* by a fault: serves nothing, frees nothing */
 };
 
-/* Free bytes of one or several regions, and the least they have been. */
+/* Free bytes of one or several regions, and the least they were before bytes came back: the
+ * least ever is the lower of the two, wm_heap_level_minimum. */
 struct wm_heap_level {
     uint32_t free_bytes;
-    uint32_t min_free_bytes;
+    uint32_t lowest;
 };
 
+static inline uint32_t wm_heap_level_minimum(const struct wm_heap_level *level) {
+    return level->free_bytes < level->lowest ? level->free_bytes : level->lowest;
+}
+
 /* start <= tail <= end. Blocks fill start to tail; from tail to end lies free memory
- * without any header (none if they are equal); the end marker stands at end. */
+ * without any header (none if they are equal); the end marker stands at end. Regions that
+ * have not joined lie behind all others and are empty. */
 struct wm_heap_region {
-    char name[8];
-    uint32_t state;           /* enum wm_heap_region_state */
-    uint32_t caps;            /* what it serves now: 0 unless OPEN */
     uint32_t start;           /* first block */
+    uint32_t eighths;         /* (tail - start) / 8 */
     uint32_t tail;            /* first byte that no block holds */
     uint32_t end;             /* the end marker's header */
     struct wm_heap_link root; /* of the tree of the free blocks below tail */
     struct wm_heap_level level;
+    uint32_t lacks;      /* capabilities that it does not serve: all when closed */
     uint32_t owner;      /* what a header in it says of it (core/layout.h) */
     uint32_t table_caps; /* what the port's table says it has */
+    uint32_t state;      /* enum wm_heap_region_state */
+    char name[8];
 };
 
 struct wm_heap_state {
