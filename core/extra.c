@@ -2,7 +2,7 @@
  *
  * Allocations the SDK does not have: zeroed and aligned.
  */
-#include "internal.h"
+#include "block.h"
 
 #define ALIGNMENT_MAX 4096u
 
@@ -37,7 +37,7 @@ static struct piece aligned_take(struct wm_heap_region *region, uint32_t want, u
     struct wm_heap_link **end = NULL;
     uint32_t hole = region->tail;
     if (region->root.largest >= room) {
-        end = tree_first_fit(region, room, path);
+        end = tree_first_fit(span_of(region), &region->root, room, path);
         hole = end == NULL ? 0 : node_front(span_of(region), (*end)->node);
         if (hole == 0) {
             return (struct piece){0, 0};
@@ -45,12 +45,12 @@ static struct piece aligned_take(struct wm_heap_region *region, uint32_t want, u
     }
     uint32_t block = aligned_block(hole, alignment);
     *lead = block - hole;
-    struct piece piece = end == NULL ? tail_cut(region, *lead + want)
-                                     : hole_cut(region, path, end, *lead + want);
+    struct piece piece =
+        end == NULL ? tail_cut(region, *lead + want) : hole_cut(region, path, end, *lead + want);
     if (piece.block == 0 || *lead == 0) {
         return piece;
     }
-    if (!tree_insert(region, block - NODE_BYTES, *lead)) {
+    if (!tree_insert(span_of(region), &region->root, block - NODE_BYTES, *lead)) {
         return (struct piece){0, 0};
     }
     front_write(hole, *lead);
@@ -77,7 +77,7 @@ static uint32_t aligned_locked(uint32_t room, uint32_t alignment, const struct b
     struct block_origin numbered = *origin;
     numbered.sequence = ++wm_heap_state.counters.allocs;
     uint32_t flags = ALLOCATED | (lead != 0 ? PREVIOUS_FREE : 0);
-    header_write(region, piece.block, piece.bytes | flags, &numbered);
+    header_write(region, piece.block, piece.bytes, flags, &numbered);
     account_take(region, piece.bytes);
     return piece.block;
 }

@@ -40,38 +40,7 @@ bool region_check(struct wm_heap_region *region, struct wm_heap_fault *fault)
 bool region_walk(const struct wm_heap_region *region, wm_heap_visit_fn *visit, void *context)
     WM_HEAP_LINK("wm_heap_region_walk");
 
-/* heap.c: gives a block's memory back. False: a smashed neighbour or node. */
-bool block_release(struct wm_heap_region *region, uint32_t block, uint32_t size, bool previous_free)
-    WM_HEAP_LINK("wm_heap_block_release");
-/* A piece cut off free memory: where it begins, and its bytes. Block 0: damage. */
-struct piece {
-    uint32_t block;
-    uint32_t bytes;
-};
-/* Takes `want` bytes, or all if the remainder would be too small to stand alone, from the
- * lower end of the free block to which the path's link at `end` leads; it has as many. */
-struct piece hole_cut(struct wm_heap_region *region, struct wm_heap_link **path,
-                      struct wm_heap_link **end, uint32_t want) WM_HEAP_LINK("wm_heap_hole_cut");
-
-static inline void region_set_tail(struct wm_heap_region *region, uint32_t tail) {
-    region->tail = tail;
-    region->eighths = (tail - region->start) >> 3;
-}
-
-/* The same from the free memory behind all blocks. */
-static inline struct piece tail_cut(struct wm_heap_region *region, uint32_t want) {
-    uint32_t block = region->tail;
-    uint32_t room = region->end - block;
-    struct piece piece = {block, room - want > SPLIT_OVER ? want : room};
-    if (pattern_broken(block, block + piece.bytes) != 0) {
-        piece.block = 0;
-    } else {
-        region_set_tail(region, block + piece.bytes);
-    }
-    return piece;
-}
-
-/* An allocation failed: counts it and tells. Returns NULL. */
+/* heap.c: an allocation failed: counts it and tells. Returns NULL. */
 void *allocation_failed(size_t size, uint32_t caps, const char *file, int line)
     WM_HEAP_LINK("wm_heap_allocation_failed");
 
@@ -113,8 +82,11 @@ static inline uint32_t region_index(const struct wm_heap_region *region) {
 }
 
 static inline void level_give(struct wm_heap_level *level, uint32_t bytes) {
-    level->lowest = wm_heap_level_minimum(level);
-    level->free_bytes += bytes;
+    uint32_t free_bytes = level->free_bytes;
+    if (free_bytes < level->lowest) {
+        level->lowest = free_bytes;
+    }
+    level->free_bytes = free_bytes + bytes;
 }
 
 /* Free bytes count whole blocks, headers included. */
@@ -152,12 +124,12 @@ static inline void origin_site(struct block_origin *origin, const char *file, in
     }
 }
 
-/* Writes a live block's header and what poisoning puts around the payload. */
-static inline void header_write(const struct wm_heap_region *region, uint32_t block,
-                                uint32_t size_flags, const struct block_origin *origin) {
+/* Writes the header of a live block of `bytes`, and what poisoning puts around the payload. */
+static inline void header_write(const struct wm_heap_region *region, uint32_t block, uint32_t bytes,
+                                uint32_t flags, const struct block_origin *origin) {
     struct wm_heap_header *header = header_at(block);
-    uint32_t slack = (size_flags & ~FLAGS) - HEADER_BYTES - origin->requested;
-    header->size_flags = size_flags;
+    uint32_t slack = bytes - HEADER_BYTES - origin->requested;
+    header->size_flags = bytes | flags;
     header->owner = region->owner | origin->caps << OWNER_CAPS_SHIFT | slack;
     header->sequence = origin->sequence;
 #if HAS_TRACING

@@ -29,8 +29,8 @@
  * then no longer matches. The seal is an exclusive or of address, size and a mixture of the
  * rest: any change of one word changes it, a header copied elsewhere does not match, and
  * the one flag that neighbours change is resealed without reading the rest. In the mixture
- * each word has an odd factor of its own, so that like changes of two words (a run of equal
- * bytes, say) do not cancel, but for pairs of their highest bits.
+ * every other word has a large odd factor, so that like changes of words side by side (a run
+ * of equal bytes, say) do not cancel, but for pairs of their highest bits.
  *
  * A free block begins with its size, a multiple of 8 without flags, and ends with a tree node
  * (core/tree.h), 24 bytes; in the smallest block there is, of 24 bytes, the two sizes are one:
@@ -164,11 +164,12 @@ static inline uint32_t block_bytes(uint32_t size) {
 }
 
 static inline uint32_t header_seal(uint32_t address, const struct wm_heap_header *header) {
-    uint32_t mixed = header->owner * SEAL_FACTOR + header->sequence;
 #if HAS_TRACING
-    mixed = (mixed * SEAL_FACTOR + header->site) * SEAL_FACTOR + header->line;
+    uint32_t mixed = (header->owner + header->site) * SEAL_FACTOR + header->sequence + header->line;
+#else
+    uint32_t mixed = header->owner * SEAL_FACTOR + header->sequence;
 #endif
-    return address ^ header->size_flags ^ mixed * SEAL_FACTOR;
+    return address ^ header->size_flags ^ mixed;
 }
 
 static inline uint32_t header_size(const struct wm_heap_header *header) {

@@ -31,10 +31,10 @@ static struct wm_heap_level total_read(void) {
 
 size_t wm_heap_get_free_size(void) { return total_read().free_bytes; }
 
-size_t wm_heap_get_minimum_ever_free_size(void) { 
+size_t wm_heap_get_minimum_ever_free_size(void) {
     struct wm_heap_level total = total_read();
     return wm_heap_level_minimum(&total);
- }
+}
 
 /* Free bytes over the regions that serve a capability, and the minimum: where several do,
  * that of the sum over the regions that have DEFAULT, as it is kept. */
@@ -80,13 +80,6 @@ size_t wm_heap_caps_get_largest_free_block(wm_heap_cap_type_t caps) {
 void wm_heap_get_counters(struct wm_heap_counters *counters) {
     uint32_t key = wm_heap_port_lock();
     *counters = wm_heap_state.counters;
-    wm_heap_port_unlock(key);
-}
-
-void wm_heap_set_realloc_in_place(bool on) {
-    uint32_t key = wm_heap_port_lock();
-    uint32_t others = wm_heap_state.options & ~WM_HEAP_OPTION_REALLOC_IN_PLACE;
-    wm_heap_state.options = (uint8_t)(others | (on ? WM_HEAP_OPTION_REALLOC_IN_PLACE : 0));
     wm_heap_port_unlock(key);
 }
 
@@ -183,7 +176,8 @@ size_t wm_heap_get_usable_size(const void *ptr) {
     uint32_t key = wm_heap_port_lock();
     bool found = block_of(ptr, &block) != NULL;
     const struct wm_heap_region *region = region_at(address_of(ptr));
-    bool closed = region != NULL && region->state == WM_HEAP_REGION_CLOSED; /* it has been reported */
+    bool closed =
+        region != NULL && region->state == WM_HEAP_REGION_CLOSED; /* it has been reported */
     if (found) {
         bytes = header_usable(header_at(block));
     } else if (!closed) {
@@ -209,7 +203,7 @@ static bool block_check(uint32_t pointer, struct wm_heap_fault *fault) {
     uint32_t next = block + header_size(header_at(block));
     if ((next < region->tail && !block_is_sound(region, next)) ||
         ((header_at(block)->size_flags & PREVIOUS_FREE) != 0 &&
-         tree_find(region, block - NODE_BYTES, path) == NULL)) {
+         tree_find(span_of(region), &region->root, block - NODE_BYTES, path) == NULL)) {
         return fault_from_region(region, fault);
     }
     return true;

@@ -2,7 +2,7 @@
  *
  * Regions join the heap: at init, or later by append.
  */
-#include "internal.h"
+#include "block.h"
 
 struct wm_heap_state wm_heap_state;
 

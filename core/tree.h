@@ -77,10 +77,9 @@ static inline bool tree_settle(struct wm_heap_link *const *path, struct wm_heap_
 
 /* Finds the first block in address order of at least `want` bytes. Requires that the root
  * says there is one. Returns the place in `path` of the last link, which leads to it. */
-static inline struct wm_heap_link **tree_first_fit(struct wm_heap_region *region, uint32_t want,
-                                                   struct wm_heap_link **path) {
-    struct span span = span_of(region);
-    struct wm_heap_link *link = &region->root;
+static inline struct wm_heap_link **tree_first_fit(struct span span, struct wm_heap_link *root,
+                                                   uint32_t want, struct wm_heap_link **path) {
+    struct wm_heap_link *link = root;
     for (struct wm_heap_link **end = path; end < path + TREE_PATH_MAX; end++) {
         if (!span_holds(span, link->node)) {
             return NULL;
@@ -100,10 +99,9 @@ static inline struct wm_heap_link **tree_first_fit(struct wm_heap_region *region
 
 /* Finds the way to a node. Returns the place in `path` of the link to it; NULL if the tree
  * does not lead there. */
-static inline struct wm_heap_link **tree_find(struct wm_heap_region *region, uint32_t wanted,
-                                              struct wm_heap_link **path) {
-    struct span span = span_of(region);
-    struct wm_heap_link *link = &region->root;
+static inline struct wm_heap_link **tree_find(struct span span, struct wm_heap_link *root,
+                                              uint32_t wanted, struct wm_heap_link **path) {
+    struct wm_heap_link *link = root;
     for (struct wm_heap_link **end = path; end < path + TREE_PATH_MAX; end++) {
         uint32_t node = link->node;
         *end = link;
@@ -156,9 +154,9 @@ static inline bool tree_insert_lowest(struct span span, struct wm_heap_link *lin
 }
 
 /* Puts the node at `address` into the tree. */
-static inline bool tree_insert(struct wm_heap_region *region, uint32_t address, uint32_t size) {
-    struct span span = span_of(region);
-    struct wm_heap_link *link = &region->root;
+static inline bool tree_insert(struct span span, struct wm_heap_link *root, uint32_t address,
+                               uint32_t size) {
+    struct wm_heap_link *link = root;
     struct wm_heap_node *node = node_at(address);
     uint32_t low = span.start;
     uint32_t holder = 0;
@@ -208,7 +206,7 @@ static inline bool tree_insert(struct wm_heap_region *region, uint32_t address, 
 
 /* Takes the node out to which the path's link at `end` leads; the next one in address order
  * rises from below into its place. The path is used up. */
-static inline bool tree_remove(const struct wm_heap_region *region, struct wm_heap_link **path,
+static inline bool tree_remove(struct span span, struct wm_heap_link **path,
                                struct wm_heap_link **end) {
     struct wm_heap_link *link = *end;
     struct wm_heap_node *node = node_at(link->node);
@@ -219,7 +217,6 @@ static inline bool tree_remove(const struct wm_heap_region *region, struct wm_he
     if (node->child[1].node == 0) {
         *link = node->child[0];
     } else {
-        struct span span = span_of(region);
         struct wm_heap_link **lowest = end + 1;
         struct wm_heap_link *below = &node->child[1];
         struct wm_heap_node *next;
@@ -252,9 +249,9 @@ static inline bool tree_remove(const struct wm_heap_region *region, struct wm_he
 }
 
 /* The node's block reaches further down now: its size is raised to `size` on the way. */
-static inline bool tree_grow(struct wm_heap_region *region, uint32_t address, uint32_t size) {
-    struct span span = span_of(region);
-    struct wm_heap_link *link = &region->root;
+static inline bool tree_grow(struct span span, struct wm_heap_link *root, uint32_t address,
+                             uint32_t size) {
+    struct wm_heap_link *link = root;
     uint32_t holder = 0;
     for (uint32_t left = TREE_PATH_MAX; left > 0; left--) {
         if (!tree_raise(link, holder, size)) {
@@ -277,10 +274,9 @@ static inline bool tree_grow(struct wm_heap_region *region, uint32_t address, ui
 /* The block whose node stands at `from` reaches up to a later end, where its node is to stand
  * at `to`; no other free block lies between. Sets *moved if the node could keep its place in
  * the tree, else nothing has happened but that sizes above its new place were raised. */
-static inline bool tree_extend(struct wm_heap_region *region, uint32_t from, uint32_t to,
-                               uint32_t size, bool *moved) {
-    struct span span = span_of(region);
-    struct wm_heap_link *link = &region->root;
+static inline bool tree_extend(struct span span, struct wm_heap_link *root, uint32_t from,
+                               uint32_t to, uint32_t size, bool *moved) {
+    struct wm_heap_link *link = root;
     uint32_t low = span.start;
     uint32_t holder = 0;
     uint32_t other;

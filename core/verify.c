@@ -166,7 +166,8 @@ static bool check_links(struct survey *survey, uint32_t block, uint32_t node, ui
                 survey->suspect = block;
                 continue;
             }
-            struct wm_heap_link **end = tree_find(region, child->node, path);
+            struct wm_heap_link **end =
+                tree_find(span_of(region), &region->root, child->node, path);
             uint32_t lower = end == NULL ? 0 : path_rank(region, path, end);
             if (end == NULL || *end != child || lower >= rank || lower >= (lower ^ rank)) {
                 return survey_fault(survey, WM_HEAP_FAULT_SMASHED_FREE_BLOCK, WM_HEAP_CHECK_LINK,
@@ -203,7 +204,7 @@ static bool check_free(struct survey *survey, uint32_t block, bool previous_free
     if (previous_free || node == 0 || node + NODE_BYTES >= region->tail) {
         return header_fault(survey, block);
     }
-    struct wm_heap_link **end = tree_find(region, node, path);
+    struct wm_heap_link **end = tree_find(span_of(region), &region->root, node, path);
     if (end == NULL) {
         return link_fault(survey, block, node);
     }

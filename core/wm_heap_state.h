@@ -58,6 +58,10 @@ struct wm_heap_region {
     char name[8];
 };
 
+/* What became of an attempt to resize a block where it stands. */
+enum resize_result { RESIZE_DONE, RESIZE_MOVE, RESIZE_DAMAGE };
+struct block_origin;
+
 struct wm_heap_state {
     uint32_t magic; /* WM_HEAP_STATE_MAGIC once initialised */
     uint16_t version;
@@ -72,6 +76,8 @@ struct wm_heap_state {
     /* last, because their width is the host's */
     wm_heap_failed_callback_fn *failed_callback;
     void *failed_context;
+    enum resize_result (*resize)(struct wm_heap_region *region, uint32_t block,
+                                 const struct block_origin *wanted); /* NULL: never */
 };
 
 #define WM_HEAP_OPTION_TRACING 1u
