@@ -145,7 +145,7 @@ static inline bool block_release(struct wm_heap_region *region, uint32_t block, 
 /* Is this block, in the only region where it can be, live, with all around its payload as it
  * must be? Not if the region is closed. */
 static inline bool block_accept(const struct wm_heap_region *region, uint32_t block) {
-    return region->lacks != LACKS_ALL && span_holds(span_of(region), block) &&
+    return (region->lacks & CLOSED_BIT) == 0 && span_holds(span_of(region), block) &&
            header_is_intact(region, block) && poison_is_intact(block, header_at(block));
 }
 

@@ -8,9 +8,9 @@
 
 void *wm_heap_caps_calloc_tracing(size_t count, size_t size, wm_heap_cap_type_t caps,
                                   const char *file, int line) {
-    size_t bytes;
-    if (__builtin_mul_overflow(count, size, &bytes)) {
-        bytes = SIZE_MAX; /* which no region has */
+    size_t bytes = SIZE_MAX; /* which no region has */
+    if (size == 0 || count <= LARGEST_REQUEST / size) {
+        bytes = count * size;
     }
     void *memory = wm_heap_caps_alloc_tracing(bytes, caps, file, line);
     if (memory != NULL) {
@@ -92,8 +92,8 @@ void *wm_heap_caps_aligned_alloc_tracing(size_t alignment, size_t size,
     if (size == 0) {
         return NULL;
     }
-    if (size > LARGEST_REQUEST || alignment < 8u || alignment > ALIGNMENT_MAX ||
-        (alignment & (alignment - 1u)) != 0) {
+    if (size > LARGEST_REQUEST || (caps & CLOSED_BIT) != 0 || alignment < 8u ||
+        alignment > ALIGNMENT_MAX || (alignment & (alignment - 1u)) != 0) {
         return allocation_failed(size, caps, file, line);
     }
     uint32_t room = block_bytes((uint32_t)size) + (uint32_t)alignment + SMALLEST_BLOCK;

@@ -54,7 +54,7 @@ COLD static void region_failed(struct wm_heap_region *region, uint32_t key) {
 void *wm_heap_caps_alloc_tracing(size_t size, wm_heap_cap_type_t caps_wanted, const char *file,
                                  int line) {
     uint32_t caps = caps_wanted == 0 ? (uint32_t)WM_HEAP_CAP_DEFAULT : (uint32_t)caps_wanted;
-    if (size - 1u >= LARGEST_REQUEST) {
+    if (size - 1u >= LARGEST_REQUEST || (caps & CLOSED_BIT) != 0) {
         return size == 0 ? NULL : allocation_failed(size, caps, file, line);
     }
     uint32_t want = block_bytes((uint32_t)size);

@@ -101,7 +101,8 @@ struct __attribute__((may_alias)) wm_heap_node {
 #define SMALLEST_BLOCK ((1u + HEADER_BYTES + GUARD_BYTES + 7u) & ~7u)
 #define SPLIT_OVER (2u * HEADER_BYTES) /* a larger remainder becomes a free block */
 #define LARGEST_REQUEST 0x7fffffffu
-#define LACKS_ALL UINT32_MAX
+#define LACKS_ALL UINT32_MAX /* of a closed region; the highest bit only it has */
+#define CLOSED_BIT 0x80000000u
 
 #define ALLOCATED 1u
 #define PREVIOUS_FREE 2u

@@ -57,7 +57,7 @@ static bool region_open(struct wm_heap_region *region, const struct wm_heap_regi
         return false;
     }
     region->state = WM_HEAP_REGION_OPEN;
-    region->lacks = ~region->table_caps;
+    region->lacks = ~(region->table_caps | CLOSED_BIT);
     region->start = start;
     region->end = end;
     region_set_tail(region, start);

@@ -58,7 +58,7 @@ static inline uint32_t tree_largest(const struct wm_heap_node *node) {
  * become smaller: their sizes follow, upwards until one does not change. */
 static inline bool tree_settle(struct wm_heap_link *const *path, struct wm_heap_link *const *end,
                                uint32_t old) {
-    while (end > path) {
+    while (end != path) {
         struct wm_heap_link *link = *--end;
         if (link->largest != old) {
             break;
@@ -67,7 +67,7 @@ static inline bool tree_settle(struct wm_heap_link *const *path, struct wm_heap_
         if (largest == old) {
             break;
         }
-        if (end > path && !tree_sound(end[-1]->node)) {
+        if (end != path && !tree_sound(end[-1]->node)) {
             return false;
         }
         link->largest = largest;
@@ -80,19 +80,20 @@ static inline bool tree_settle(struct wm_heap_link *const *path, struct wm_heap_
 static inline struct wm_heap_link **tree_first_fit(struct span span, struct wm_heap_link *root,
                                                    uint32_t want, struct wm_heap_link **path) {
     struct wm_heap_link *link = root;
-    for (struct wm_heap_link **end = path; end < path + TREE_PATH_MAX; end++) {
+    for (uint32_t left = TREE_PATH_MAX; left > 0; left--) {
         if (!span_holds(span, link->node)) {
-            return NULL;
+            break;
         }
         struct wm_heap_node *node = node_at(link->node);
-        *end = link;
+        *path = link;
         link = &node->child[0];
         if (link->largest < want) {
             if (node->size >= want) {
-                return end;
+                return path;
             }
             link = &node->child[1];
         }
+        path++;
     }
     return NULL;
 }
@@ -160,43 +161,45 @@ static inline bool tree_insert(struct span span, struct wm_heap_link *root, uint
     struct wm_heap_node *node = node_at(address);
     uint32_t low = span.start;
     uint32_t holder = 0;
-    uint32_t other;
-    for (uint32_t left = TREE_PATH_MAX; (other = link->node) != 0; left--) {
-        if (left == 0 || !span_holds(span, other)) {
-            return false;
-        }
-        struct wm_heap_node *at = node_at(other);
+    uint32_t other = link->node;
+    for (uint32_t left = TREE_PATH_MAX; span_holds(span, other); left--) {
         struct wm_heap_link *below;
         if (address < other) {
             if ((address ^ other) < (address ^ low)) {
                 break; /* takes its place; that one moves down to the right */
             }
-            below = &at->child[0];
+            below = &node_at(other)->child[0];
         } else {
             if ((address ^ other) >= (other ^ low)) {
                 break; /* all that is below lies to the left */
             }
-            below = &at->child[1];
+            below = &node_at(other)->child[1];
             low = other;
         }
-        if (!tree_raise(link, holder, size)) {
+        if (!tree_raise(link, holder, size) || left == 0) {
             return false;
         }
         link = below;
         holder = other;
+        other = link->node;
     }
     if (!tree_sound(holder)) {
         return false;
     }
     node->size = size;
     node->seal = node_seal(address, size);
-    node->child[0] = *link;
     node->child[1] = (struct wm_heap_link){0, 0};
+    if (other == 0) {
+        node->child[0] = (struct wm_heap_link){0, 0};
+        *link = (struct wm_heap_link){address, size};
+        return true;
+    }
+    if (!span_holds(span, other) || !tree_sound(other)) {
+        return false;
+    }
+    node->child[0] = *link;
     *link = (struct wm_heap_link){address, tree_max(link->largest, size)};
     if (other > address) {
-        if (!tree_sound(other)) {
-            return false;
-        }
         node->child[0] = node_at(other)->child[0];
         node->child[1] = node_at(other)->child[1];
         return tree_insert_lowest(span, &node->child[1], address, other);
