@@ -56,7 +56,8 @@ static inline struct piece hole_cut(struct wm_heap_region *region, struct wm_hea
         node->size = rest;
         node->seal = node_seal(address, rest);
         front_write(block + want, rest);
-        return tree_settle(path, end + 1, size) ? (struct piece){block, want} : damage;
+        tree_settle(path, end + 1, size);
+        return (struct piece){block, want};
     }
     struct wm_heap_header *behind = header_at(address + NODE_BYTES);
     if (address + NODE_BYTES >= region->tail || (behind->size_flags & PREVIOUS_FREE) == 0 ||

@@ -55,24 +55,23 @@ static inline uint32_t tree_largest(const struct wm_heap_node *node) {
 }
 
 /* Below the links of the path up to and without `end`, a block of `old` bytes is gone or has
- * become smaller: their sizes follow, upwards until one does not change. */
-static inline bool tree_settle(struct wm_heap_link *const *path, struct wm_heap_link *const *end,
+ * become smaller: their sizes follow, upwards until one does not change. What led to a sealed
+ * node is taken for nodes here. */
+static inline void tree_settle(struct wm_heap_link *const *path, struct wm_heap_link *const *end,
                                uint32_t old) {
     while (end != path) {
         struct wm_heap_link *link = *--end;
         if (link->largest != old) {
-            break;
+            return;
         }
-        uint32_t largest = tree_largest(node_at(link->node));
+        const struct wm_heap_node *node = node_at(link->node);
+        uint32_t largest = tree_max(node->child[0].largest, node->child[1].largest);
+        largest = tree_max(node->size, largest);
         if (largest == old) {
-            break;
-        }
-        if (end != path && !tree_sound(end[-1]->node)) {
-            return false;
+            return;
         }
         link->largest = largest;
     }
-    return true;
 }
 
 /* Finds the first block in address order of at least `want` bytes. Requires that the root
@@ -240,15 +239,14 @@ static inline bool tree_remove(struct span span, struct wm_heap_link **path,
             return false;
         }
         *below = next->child[1];
-        if (!tree_settle(end + 1, lowest, next->size)) {
-            return false;
-        }
+        tree_settle(end + 1, lowest, next->size);
         next->child[0] = node->child[0];
         next->child[1] = node->child[1];
         *link = (struct wm_heap_link){rising, tree_largest(next)};
     }
     node->seal = 0;
-    return tree_settle(path, end, size);
+    tree_settle(path, end, size);
+    return true;
 }
 
 /* The node's block reaches further down now: its size is raised to `size` on the way. */
