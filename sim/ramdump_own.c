@@ -57,10 +57,11 @@ static bool state_is_plausible(const struct wm_heap_state *state) {
 }
 
 uint32_t ramdump_find_own(const struct ramdump_memory *memory) {
-    for (uint32_t at = (memory->base + 3u) & ~3u; ramdump_holds(memory, at, STATE_BYTES); at += 4) {
+    uint32_t at = memory->base;
+    for (; (at = ramdump_find_word(memory, at, WM_HEAP_STATE_MAGIC)) != 0; at += 4) {
         struct wm_heap_state state = {0};
-        if (ramdump_word(memory, at) != WM_HEAP_STATE_MAGIC) {
-            continue;
+        if (!ramdump_holds(memory, at, STATE_BYTES)) {
+            break;
         }
         memcpy(&state, memory->bytes + (at - memory->base), STATE_BYTES);
         if (state_is_plausible(&state)) {
