@@ -14,16 +14,14 @@ static uint32_t psram[0x800000 / 4] AT(".psram");
 
 void _start(void);
 
-static int is_zero_and_keeps(volatile uint32_t *word, uint32_t value)
-{
+static int is_zero_and_keeps(volatile uint32_t *word, uint32_t value) {
     uint32_t found = *word;
 
     *word = value;
     return found == 0 && *word == value;
 }
 
-void _start(void)
-{
+void _start(void) {
     static const char text[] = "hello\n";
     uint32_t last_sram = sizeof sram / 4 - 1, last_psram = sizeof psram / 4 - 1;
 

@@ -14,8 +14,7 @@ void _start(void);
 
 static uint32_t words[WORDS];
 
-static uint32_t read_rounds(void)
-{
+static uint32_t read_rounds(void) {
     char text[16];
     uint32_t rounds = 0;
     long count = system_read(0, text, sizeof text);
@@ -28,8 +27,7 @@ static uint32_t read_rounds(void)
 
 /* One round is some twenty instructions, a third of them to memory, with two branches: the
  * one that ends the loop, and one that goes either way. */
-static uint32_t spin(uint32_t rounds)
-{
+static uint32_t spin(uint32_t rounds) {
     uint32_t state = 1, sum = 0;
 
     for (uint32_t i = 0; i < rounds; i++) {
@@ -47,8 +45,7 @@ static uint32_t spin(uint32_t rounds)
     return sum;
 }
 
-void _start(void)
-{
+void _start(void) {
     char text[9];
     uint32_t sum = spin(read_rounds());
 

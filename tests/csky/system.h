@@ -8,8 +8,7 @@
 
 enum system_number { SYSTEM_READ = 63, SYSTEM_WRITE = 64, SYSTEM_EXIT = 93 };
 
-static inline long system_call(long number, long first, long second, long third)
-{
+static inline long system_call(long number, long first, long second, long third) {
     register long r7 __asm__("r7") = number;
     register long r0 __asm__("r0") = first;
     register long r1 __asm__("r1") = second;
@@ -19,18 +18,15 @@ static inline long system_call(long number, long first, long second, long third)
     return r0;
 }
 
-static inline long system_read(int descriptor, void *bytes, long count)
-{
+static inline long system_read(int descriptor, void *bytes, long count) {
     return system_call(SYSTEM_READ, descriptor, (long)bytes, count);
 }
 
-static inline long system_write(int descriptor, const void *bytes, long count)
-{
+static inline long system_write(int descriptor, const void *bytes, long count) {
     return system_call(SYSTEM_WRITE, descriptor, (long)bytes, count);
 }
 
-static inline _Noreturn void system_exit(int status)
-{
+static inline _Noreturn void system_exit(int status) {
     for (;;) {
         system_call(SYSTEM_EXIT, status, 0, 0);
     }
