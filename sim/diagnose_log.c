@@ -7,6 +7,7 @@
  * by. Findings of all boots are kept, up to a number no person reads beyond.
  */
 #include "diagnose_log.h"
+#include "diagnose_recorder.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -370,11 +371,21 @@ static void follow(struct log_state *state, const struct console_record *record)
 
 /* --- the file ------------------------------------------------------------------------------- */
 
+static void judge_recording(struct log_state *state) {
+    const struct recorder_case judged = {.boot = &state->recording.boot,
+                                         .firmware = state->options->firmware,
+                                         .findings = &state->diagnosis->findings};
+    recording_end(&state->recording);
+    if (state->recording.out_of_memory || !recorder_judge(&judged)) {
+        state->out_of_memory = true;
+    }
+}
+
 static void finish(struct log_state *state) {
     struct diagnosis *diagnosis = state->diagnosis;
     size_t before = diagnosis->findings.count;
     boot_end(state);
-    log_recorder_judge(state);
+    judge_recording(state);
     fold_findings(state, before);
     tell_repeats(state);
     if ((state->list.count != 0 || state->stats.has_total) && !log_image_build(state)) {

@@ -5,7 +5,7 @@
  *
  * diagnose_log.c follows the records, diagnose_list.c collects tracing lists and turns the
  * last one into an image, diagnose_growth.c compares the lists of a boot, diagnose_rules.c
- * judges crashes, diagnose_request.c failed requests, diagnose_recorder.c recordings.
+ * judges crashes, diagnose_request.c failed requests, diagnose_recorder.c the recording.
  */
 #ifndef DIAGNOSE_LOG_H
 #define DIAGNOSE_LOG_H
@@ -171,9 +171,5 @@ bool request_parse(const char *text, size_t length, uint32_t *size, uint32_t *ca
 void log_request_seen(struct log_state *state, const struct console_record *record);
 /* Judges the waiting request by the heap as it is known now; `last`: nothing better comes. */
 void log_request_judge(struct log_state *state, bool last);
-
-/* diagnose_recorder.c */
-/* After the last line: what the recorder's lines say. */
-void log_recorder_judge(struct log_state *state);
 
 #endif

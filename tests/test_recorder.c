@@ -10,6 +10,7 @@
 #include "../core/wm_heap_recorder.h"
 #include "../sim/convert.h"
 #include "../sim/replay.h"
+#include "diagnose_fixture.h"
 #include "machine.h"
 
 #undef wm_heap_caps_alloc
@@ -399,4 +400,116 @@ Test(recorder, overwritten_events_are_made_up_for_by_a_snapshot) {
         outcome_free(&outcome);
         board_free(&board);
     }
+}
+
+/* --- blocks that realloc takes out of DMA's reach --------------------------------------- */
+
+#define SHARED ((wm_heap_cap_type_t)(WM_HEAP_CAP_DEFAULT | WM_HEAP_CAP_SHARED))
+
+struct move_case {
+    const char *what;
+    wm_heap_cap_type_t caps, realloc_caps;
+    bool sram_is_full; /* when the block is allocated */
+    uint32_t lose;     /* the line of this event is lost; 0: none, the append's */
+    const char *expected;
+    bool certain;
+};
+
+/* Event 1 fills SRAM or allocates a byte of it, 2 is the block, 3 frees the first, 4 and 5 are
+ * the realloc. Returns the console's text. */
+static char *move_text(const struct move_case *row, struct board *board, uint32_t *old) {
+    char line[32];
+    board->build = heap_build_find(true, TRACE_POISONING_NONE);
+    board_start(board);
+    void *first = wm_heap_caps_alloc_tracing(row->sram_is_full ? 146300 : 8, WM_HEAP_CAP_EXEC,
+                                             "src/boot.c", 3);
+    void *block = wm_heap_caps_alloc_tracing(64, row->caps, "src/spi.c", 41);
+    cr_assert(first != NULL && block != NULL, "%s", row->what);
+    *old = w800_address(block);
+    wm_heap_caps_free(first);
+    cr_assert_not_null(
+        wm_heap_caps_realloc_tracing(block, 128, row->realloc_caps, "src/wm_osal.c", 2262));
+    wm_heap_recorder_flush(false);
+    board_stop(board);
+    snprintf(line, sizeof line, " E %x ", row->lose);
+    char *at = row->lose != 0 ? strstr(board->console.text, line) : NULL;
+    cr_assert(row->lose == 0 || at != NULL, "%s: no line with%s", row->what, line);
+    if (at != NULL) {
+        at[1] = '~';
+    }
+    return board->console.text;
+}
+
+Test(recorder, a_block_that_realloc_took_out_of_dma_s_reach_is_told) {
+    static const struct move_case rows[] = {
+        {"SHARED to SRAM", SHARED, WM_HEAP_CAP_DEFAULT, false, 0, "unreachable-for-dma", true},
+        {"PSRAM to SRAM", WM_HEAP_CAP_SPIRAM, WM_HEAP_CAP_DEFAULT, false, 0, "unreachable-for-dma",
+         true},
+        {"SHARED to PSRAM", SHARED, WM_HEAP_CAP_SPIRAM, false, 0, "unreachable-for-dma", true},
+        {"keeps its own", SHARED, (wm_heap_cap_type_t)0, false, 0, "clean", false},
+        {"SHARED stays", SHARED, SHARED, false, 0, "clean", false},
+        {"PSRAM stays", WM_HEAP_CAP_SPIRAM, WM_HEAP_CAP_SPIRAM, false, 0, "clean", false},
+        {"DEFAULT in DRAM", WM_HEAP_CAP_DEFAULT, WM_HEAP_CAP_DEFAULT, true, 0, "clean", false},
+        {"PSRAM, its allocation lost", WM_HEAP_CAP_SPIRAM, WM_HEAP_CAP_DEFAULT, false, 2,
+         "unreachable-for-dma", true},
+        {"DRAM, its allocation lost", SHARED, WM_HEAP_CAP_DEFAULT, false, 2, "clean", false},
+        {"SHARED, an event between lost", SHARED, WM_HEAP_CAP_DEFAULT, false, 3,
+         "unreachable-for-dma", false},
+        {"SHARED, the call lost", SHARED, WM_HEAP_CAP_DEFAULT, false, 4, "unreachable-for-dma",
+         false},
+        {"SHARED, its result lost", SHARED, WM_HEAP_CAP_DEFAULT, false, 5, "clean", false},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        const struct move_case *row = &rows[i];
+        struct board board = {.seed = 1};
+        struct diagnosis diagnosis;
+        struct outcome outcome;
+        char error[256] = "";
+        uint32_t old = 0;
+        char *text = move_text(row, &board, &old);
+        cr_assert(diagnose_text(text, strlen(text), &diagnosis, error, sizeof error), "%s: %s",
+                  row->what, error);
+        cr_expect_str_eq(verdict_name(diagnosis_verdict(&diagnosis)), row->expected, "%s: %s",
+                         row->what, verdict_name(diagnosis_verdict(&diagnosis)));
+        bool found = diagnosis_verdict(&diagnosis) == VERDICT_UNREACHABLE_FOR_DMA;
+        if (found) {
+            const struct finding *finding = &diagnosis.findings.list[0];
+            cr_expect_eq(diagnosis.findings.count, 1, "%s", row->what);
+            cr_expect_eq(finding->address, old, "%s: 0x%08x", row->what, finding->address);
+            cr_expect_eq(finding->certain, row->certain, "%s", row->what);
+            cr_expect_str_eq(finding->site, row->lose == 2 ? "" : "src/spi.c:41", "%s: %s",
+                             row->what, finding->site);
+            cr_expect_eq(strstr(finding->evidence, "known defect 10") != NULL,
+                         row->realloc_caps == WM_HEAP_CAP_DEFAULT, "%s: %s", row->what,
+                         finding->evidence);
+        }
+        cr_assert(outcome_of(&outcome, text, row->what), "%s: not converted", row->what);
+        if (row->lose == 0) {
+            cr_expect_eq(outcome.result.moved, found, "%s: the replay says otherwise: %zu moved",
+                         row->what, outcome.result.moved);
+        }
+        outcome_free(&outcome);
+        diagnosis_free(&diagnosis);
+        board_free(&board);
+    }
+}
+
+Test(recorder, moves_of_one_site_are_one_finding) {
+    struct board board = {.build = heap_build_find(true, TRACE_POISONING_NONE), .seed = 1};
+    struct diagnosis diagnosis;
+    char error[256] = "";
+    board_start(&board);
+    for (uint32_t i = 0; i < 20; i++) {
+        void *block = wm_heap_caps_alloc_tracing(64, SHARED, "src/spi.c", 41);
+        wm_heap_caps_free(wm_heap_caps_realloc_tracing(block, 128, WM_HEAP_CAP_DEFAULT, "r.c", 9));
+    }
+    wm_heap_recorder_flush(false);
+    board_stop(&board);
+    cr_assert(
+        diagnose_text(board.console.text, board.console.length, &diagnosis, error, sizeof error));
+    cr_assert_eq(diagnosis.findings.count, 1, "%zu", diagnosis.findings.count);
+    cr_expect_not_null(strstr(diagnosis.findings.list[0].evidence, "19 more blocks of that site"),
+                       "%s", diagnosis.findings.list[0].evidence);
+    diagnosis_free(&diagnosis);
+    board_free(&board);
 }
