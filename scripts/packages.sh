@@ -51,7 +51,7 @@ choose() {
 
 # install "PACKAGE REASON"...
 install_packages() {
-    local as_root=() line package packages=() log=${root:?}/build/install-deps.log
+    local as_root=() line package packages=() report='' log=${root:?}/build/install-deps.log
     command -v apt-get >/dev/null ||
         die "apt-get is not here; install by other means: $(printf '%s ' "${@%% *}")"
     if [[ $(id -u) -ne 0 ]]; then
@@ -62,12 +62,12 @@ install_packages() {
     as_root+=(env DEBIAN_FRONTEND=noninteractive)
 
     run_logged "$log" "${as_root[@]}" apt-get update -qq || exit 2
-    say 'installing:'
     for line in "$@"; do
         package=$(choose "${line%% *}") || exit 2
         packages+=("$package")
-        printf '  %-18s %s\n' "$package" "${line#* }" >&2
+        report+=$(printf '\n  %-18s %s' "$package" "${line#* }")
     done
+    say "installing:${plain:-}$report"
     run_logged "$log" \
         "${as_root[@]}" apt-get install -qq -y -o DPkg::Lock::Timeout=600 --no-install-recommends "${packages[@]}" || exit 2
 }
