@@ -70,6 +70,9 @@ static void fold_findings(struct log_state *state, size_t before) {
         finding->evidence = NULL;
     }
     findings->count = kept;
+    if (state->boot_findings > kept) {
+        state->boot_findings = kept; /* the boot that has just ended had nothing new */
+    }
 }
 
 static void tell_repeats(struct log_state *state) {
@@ -100,6 +103,10 @@ static void boot_end(struct log_state *state) {
     if (!growth_judge(&state->growth, &diagnosis->image, &diagnosis->findings)) {
         state->out_of_memory = true;
     }
+    if (diagnosis->findings.count > state->boot_findings &&
+        !log_balance_tell(&state->balance, &diagnosis->findings.list[state->boot_findings])) {
+        state->out_of_memory = true;
+    }
 }
 
 static void boot_begin(struct log_state *state) {
@@ -112,6 +119,9 @@ static void boot_begin(struct log_state *state) {
     log_list_forget(state);
     growth_restart(&state->growth);
     state->stats = (struct log_stats){0};
+    state->balance = (struct log_balance){0};
+    state->log_lines = 0;
+    state->boot_findings = state->diagnosis->findings.count;
     state->crash = (struct log_crash){0};
     state->request = (struct log_request){0};
     state->boot_has_size = state->boot_has_banner = false;
@@ -145,7 +155,10 @@ static void see_stats_row(struct log_state *state, const struct console_record *
     static const char *const names[] = {"SRAM", "DRAM", "PSRAM"};
     struct log_stats *stats = &state->stats;
     if (record->text.length == 5 && memcmp(record->text.at, "Total", 5) == 0) {
-        *stats = (struct log_stats){.has_total = true, .total = record->size, .line = state->line};
+        *stats = (struct log_stats){.has_total = true,
+                                    .total = record->size,
+                                    .line = state->line,
+                                    .log_lines = state->log_lines};
         growth_add_total(&state->growth, record->size);
         return;
     }
@@ -156,6 +169,7 @@ static void see_stats_row(struct log_state *state, const struct console_record *
             stats->free_bytes[i] = record->size;
             stats->minimum[i] = record->minimum;
             stats->line = state->line;
+            stats->log_lines = state->log_lines;
         }
     }
 }
@@ -317,6 +331,7 @@ static void follow(struct log_state *state, const struct console_record *record)
     size_t before = state->diagnosis->findings.count;
     state->line = record->line;
     state->recognized += record->kind != CONSOLE_OTHER;
+    state->log_lines += record->kind == CONSOLE_LOG && record->ms != CONSOLE_NO_MS;
     switch (record->kind) {
     case CONSOLE_OTHER:
     case CONSOLE_LOG:

@@ -355,6 +355,7 @@ void log_crash_flush(struct log_state *state) {
     bool ok = true;
     if (crash->corruption || crash->assertion || crash->exception || crash->stack_overflow) {
         log_list_close(state);
+        log_balance_corruption(state);
         ok = log_image_build(state);
     }
     if (ok && (crash->corruption || crash->assertion)) {
