@@ -30,7 +30,7 @@ json_t *json_address(uint32_t address) {
 }
 
 void json_print(json_t *object, FILE *out) {
-    json_dumpf(object, out, JSON_COMPACT);
+    json_dumpf(object, out, JSON_COMPACT | JSON_REAL_PRECISION(12));
     fputc('\n', out);
     json_decref(object);
 }
