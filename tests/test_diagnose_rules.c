@@ -189,6 +189,39 @@ Test(diagnose_rules, tells_what_each_assertion_means) {
     }
 }
 
+/* The line of core/port/w800_port.c; its file and line are the block's. */
+Test(diagnose_rules, reads_what_our_own_core_says_on_the_board) {
+    static const struct {
+        const char *kind, *file, *verdict, *site;
+    } cases[] = {
+        {"double-free", "/app/x.c", "double-free", "/app/x.c:253"},
+        {"interior-pointer", "", "invalid-free", ""},
+        {"smashed-header", "heap_user.c", "smashed-header", "heap_user.c:253"},
+        {"overflow", "/app/x.c", "overflow", "/app/x.c:253"},
+        {"use-after-free", "", "use-after-free", ""},
+        {"bad-append", "", "assert", ""},
+        {"what", "/app/heap.c", "double-free", ""}, /* not ours: by the line */
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        char text[512];
+        snprintf(text, sizeof text,
+                 BOOT "assertion \"heap: %s of 0x20004138: header's seal matches its words, at "
+                      "0x20004120 expected 0x00000000, found 0x41414141\" failed: file \"%s\", "
+                      "line 253, function: wm_heap\r\n",
+                 cases[i].kind, cases[i].file);
+        struct diagnosis diagnosis = diagnose_log_text(text);
+        cr_assert_eq(diagnosis.findings.count, 1, "%s: %zu", cases[i].kind,
+                     diagnosis.findings.count);
+        const struct finding *finding = &diagnosis.findings.list[0];
+        cr_expect_str_eq(verdict_name(finding->verdict), cases[i].verdict, "%s: %s", cases[i].kind,
+                         verdict_name(finding->verdict));
+        cr_expect_str_eq(finding->site, cases[i].site, "%s: %s", cases[i].kind, finding->site);
+        cr_expect_eq(finding->address, strcmp(cases[i].kind, "what") == 0 ? 0 : 0x20004138u);
+        cr_expect_eq(finding->certain, true);
+        diagnosis_free(&diagnosis);
+    }
+}
+
 Test(diagnose_rules, a_corruption_without_an_assertion_leaves_the_word_open) {
     expect_verdict(BOOT "corruption detected in 0x2000ad70\r\n", "smashed-header");
     expect_verdict(BOOT "task[wifi] stack over flow\r\n" TRAP, "exception");
