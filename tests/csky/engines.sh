@@ -47,8 +47,7 @@ count() {
     case $1 in
     csky-run)
         "$csky_run" --stats "$2" <<<"$3" 2>&1 >/dev/null |
-            sed -nE 's/^[^0-9]*([0-9]+) instructions.*|^ *instructions:? +([0-9]+).*/\1\2/p' |
-            head -n 1
+            sed -nE 's/^ *([0-9]+) .* in all$/\1/p'
         ;;
     qemu)
         "$qemu" -cpu ck804ef -d plugin -plugin "$(plugin)" "$2" <<<"$3" 2>&1 >/dev/null |
