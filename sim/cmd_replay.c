@@ -167,13 +167,17 @@ static json_t *json_fault(const struct replay_fault *fault) {
 static void print_json(const char *file, const struct replay_result *result, const char *console) {
     json_t *object = json_object();
     json_t *faults = json_array();
-    for (size_t i = 0; i < result->fault_count; i++) {
+    for (size_t i = 0; i < result->faults_kept; i++) {
         json_array_append_new(faults, json_fault(&result->faults[i]));
     }
     json_object_set_new(object, "file", json_text(file));
     json_object_set_new(object, "events", json_integer((json_int_t)result->events));
     json_object_set_new(object, "mismatches", json_integer((json_int_t)result->mismatches));
     json_object_set_new(object, "faults", faults);
+    if (result->fault_count > result->faults_kept) {
+        json_int_t more = (json_int_t)(result->fault_count - result->faults_kept);
+        json_object_set_new(object, "more_faults", json_integer(more));
+    }
     json_object_set_new(object, "free", json_integer(result->free_bytes));
     json_object_set_new(object, "min_free", json_integer(result->min_free_bytes));
     if (result->mismatches != 0) {
@@ -278,7 +282,8 @@ static void print_text(const struct arguments *arguments, const char *file, cons
         print_fault(shown, trace, &result->faults[i]);
     }
     if (result->fault_count > FAULTS_SHOWN) {
-        printf("  and %zu faults more; --json lists all\n", result->fault_count - FAULTS_SHOWN);
+        printf("  and %zu faults more; --json lists %s\n", result->fault_count - FAULTS_SHOWN,
+               result->fault_count == result->faults_kept ? "all" : "thousands");
     }
     if (result->stopped && result->events < trace->event_count) {
         printf("  the board stops here: %zu events were not run\n",

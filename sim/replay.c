@@ -169,8 +169,8 @@ static void free_pointer(struct replay *replay, uint32_t pointer) {
     if (replay->result->stopped) {
         return; /* damage: nobody predicts how it shows */
     }
-    if (faulted != (predicted != NULL) ||
-        (faulted && strcmp(replay->result->faults[faults].kind, predicted) != 0)) {
+    const struct replay_fault *fault = faulted ? replay_fault_recent(replay, faults) : NULL;
+    if (faulted != (predicted != NULL) || (fault != NULL && strcmp(fault->kind, predicted) != 0)) {
         mismatch(replay, "outcome of free", "model", predicted != NULL, faulted, pointer);
     }
     replay_check_freed(replay, pointer);
@@ -198,12 +198,11 @@ static void run_append(struct replay *replay, const struct trace_event *event) {
 
 /* `expect fault=KIND` looks at what the event before it reported. */
 static void expect_fault(struct replay *replay, const char *kind) {
-    struct replay_result *result = replay->result;
-    for (size_t i = result->fault_count; i > 0; i--) {
-        struct replay_fault *fault = &result->faults[i - 1];
+    const struct replay_fault *fault;
+    for (size_t i = replay->result->fault_count;
+         i > 0 && (fault = replay_fault_recent(replay, i - 1)) != NULL; i--) {
         if (fault->event == replay->index && !fault->expected && strcmp(fault->kind, kind) == 0) {
-            fault->expected = true;
-            result->unexpected_faults--;
+            replay_fault_expected(replay, i - 1);
             return;
         }
     }
@@ -468,6 +467,7 @@ bool replay_run(const struct trace *trace, const struct replay_options *options,
         snprintf(error->text, sizeof error->text,
                  "a region is too small for a block and the end marker, or overlaps another");
     }
+    replay_faults_settle(&replay);
     w800_stop();
     w800_on_event(NULL, NULL);
     w800_on_print(NULL, NULL);
