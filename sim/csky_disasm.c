@@ -4,8 +4,7 @@
  * GNU one, save that a constant is named by the address where it lies, as its value is not in
  * the instruction.
  */
-#include "csky.h"
-#include "csky_isa.h"
+#include "csky_internal.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -41,8 +40,8 @@ __attribute__((format(printf, 2, 3))) static void put(struct line *line, const c
     }
 }
 
-/* r4-r7, r15: runs of registers. Pushed ones from r16 on begin a run of their own, as the
- * assembler writes them. */
+/* r4-r7, r15: runs of registers, as the assembler writes them: pushed ones from r16 on begin a
+ * run of their own, and of those loaded and stored even one is a run. */
 static void put_list(struct line *line, uint32_t list, const char *prefix, bool stacked) {
     const char *comma = "";
     for (unsigned i = 0; i < 32; ++i) {
@@ -54,7 +53,7 @@ static void put_list(struct line *line, uint32_t list, const char *prefix, bool 
             ++last;
         }
         put(line, "%s%s%u", comma, prefix, i);
-        if (last > i) {
+        if (last > i || !stacked) {
             put(line, "-%s%u", prefix, last);
         }
         comma = ", ";
@@ -115,8 +114,10 @@ static void put_operand(struct line *line, char kind, uint32_t pc,
     case 'v':
         put_list(line, it->immediate, "fr", false);
         break;
+    case 'g':
+        put(line, "%.7g", (double)csky_fpu_value(csky_fpu_immediate(it->immediate)));
+        break;
     case 'k':
-    case 'd':
         put(line, "cr<%" PRIu32 ", %u>", it->immediate, it->y);
         break;
     default:
@@ -135,17 +136,17 @@ unsigned csky_disassemble(uint32_t pc, uint16_t first, uint16_t second, char *te
         }
         return 0;
     }
-    put(&line, "%s", names[it.operation]);
-    const char *from = texts[it.format];
-    if (*from != '\0') {
-        put(&line, " ");
-    }
-    for (; *from != '\0'; ++from) {
+    put(&line, "%s ", names[it.operation]);
+    const size_t name_length = line.length;
+    for (const char *from = texts[it.format]; *from != '\0'; ++from) {
         if (*from == '%') {
             put_operand(&line, *++from, pc, &it);
         } else {
             put(&line, "%c", *from);
         }
+    }
+    if (line.length == name_length && line.length <= room) {
+        text[line.length - 1] = '\0'; /* no operands */
     }
     return it.bytes;
 }

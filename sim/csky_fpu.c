@@ -29,6 +29,12 @@ enum { INVALID = 1, BY_ZERO = 2, TOO_LARGE = 4, TOO_SMALL = 8, INEXACT = 16, SUB
 static bool is_nan(uint32_t x) { return (x & ~SIGN) > INFINITE; }
 static bool is_signaling(uint32_t x) { return is_nan(x) && (x & QUIET) == 0; }
 
+float csky_fpu_value(uint32_t x) {
+    float value;
+    memcpy(&value, &x, sizeof(value));
+    return value;
+}
+
 static void begin(struct csky_machine *machine, unsigned mode) {
     static const int modes[] = {FE_TONEAREST, FE_TOWARDZERO, FE_UPWARD, FE_DOWNWARD};
     machine->fesr &= ~0xffu;
@@ -60,9 +66,7 @@ static double number(struct csky_machine *machine, uint32_t x) {
         raise_flags(machine, SUBNORMAL);
         x &= SIGN;
     }
-    float value;
-    memcpy(&value, &x, sizeof(value));
-    return (double)value;
+    return (double)csky_fpu_value(x);
 }
 
 /* What comes out. The volatile numbers keep the compiler from computing before the rounding
@@ -82,14 +86,14 @@ static uint32_t rounded(struct csky_machine *machine, double from) {
     return is_nan(bits) ? DEFAULT_NAN : bits;
 }
 
-/* A NaN that goes in comes out, quiet; the first of two. */
+/* Where a NaN goes in, the one default NaN comes out. */
 static bool passes_nan(struct csky_machine *machine, uint32_t x, uint32_t y, uint32_t *result) {
     if (!is_nan(x) && !is_nan(y)) {
         return false;
     }
     machine->fesr &= ~0xffu;
     raise_flags(machine, is_signaling(x) || is_signaling(y) ? INVALID : 0);
-    *result = (is_nan(x) ? x : y) | QUIET;
+    *result = DEFAULT_NAN;
     return true;
 }
 
@@ -155,13 +159,13 @@ bool csky_fpu_at_most_zero(struct csky_machine *machine, uint32_t x) {
     return compared == 0 || compared == CSKY_FPU_LESS;
 }
 
-/* To the nearest integer in the range that the mode allows; NaN to the largest. */
+/* To the integer that the mode says, or the nearest one that there is; NaN becomes 0. */
 static int64_t integer(struct csky_machine *machine, uint32_t x, unsigned mode, int64_t least,
                        int64_t largest) {
     begin(machine, mode);
     if (is_nan(x)) {
         end(machine, INVALID);
-        return largest;
+        return 0;
     }
     volatile double value = number(machine, x);
     volatile double whole = nearbyint(value);

@@ -214,5 +214,6 @@ uint32_t csky_fpu_to_signed(struct csky_machine *machine, uint32_t x, unsigned m
 uint32_t csky_fpu_to_unsigned(struct csky_machine *machine, uint32_t x, unsigned mode);
 uint32_t csky_fpu_from_integer(struct csky_machine *machine, int64_t x);
 uint32_t csky_fpu_immediate(uint32_t operand);
+float csky_fpu_value(uint32_t x);
 
 #endif
