@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the recorder's lines in a log say: the fault that the heap reported, which block it is
+ * What the recorder kept: the fault that the heap reported, which block it is
  * about, and who allocated and freed that.
  *
  * Beside the SDK's heap there is no fault line; there the last event before the silence is the
@@ -55,23 +55,13 @@ void recorder_site(const struct recorder_boot *boot, uint32_t handle, uint32_t l
     }
 }
 
-/* Who allocated the block last, and who freed it, as far as those events survived. */
-static bool tell_history(const struct recorder_case *judged, struct finding *finding, size_t end) {
+bool recorder_tell_history(const struct recorder_case *judged, struct finding *finding,
+                           uint32_t pointer, size_t end) {
     const struct recorder_boot *boot = judged->boot;
-    uint32_t pointer = finding->address;
     const struct recorder_event *made =
         recorder_find_event(boot, end, pointer, recorder_is_allocation);
     const struct recorder_event *gone = recorder_find_event(boot, end, pointer, is_release);
-    uint32_t handle = made != NULL ? made->site : 0;
-    uint32_t line = made != NULL ? made->line : 0;
-    for (size_t i = 0; made == NULL && i < boot->block_count; i++) {
-        if (boot->blocks[i].pointer == pointer) {
-            handle = boot->blocks[i].site;
-            line = boot->blocks[i].line;
-        }
-    }
     bool ok = true;
-    recorder_site(boot, handle, line, finding->site, sizeof finding->site);
     if (made != NULL) {
         ok = finding_evidence(finding,
                               "event %" PRIu32 ": %" PRIu32 " bytes allocated at 0x%08" PRIx32,
@@ -80,12 +70,29 @@ static bool tell_history(const struct recorder_case *judged, struct finding *fin
                   ? finding_evidence(finding, " by realloc\n")
                   : recorder_tell_caller(judged, finding, made->caller));
     }
-    if (ok && gone != NULL) {
+    if (ok && gone != NULL && (made == NULL || made->number < gone->number)) {
         ok = finding_evidence(finding, "event %" PRIu32 ": 0x%08" PRIx32 " freed", gone->number,
                               pointer) &&
              recorder_tell_caller(judged, finding, gone->caller);
     }
     return ok;
+}
+
+/* The call site of the block that the finding is about, and its history. */
+static bool tell_block(const struct recorder_case *judged, struct finding *finding, size_t end) {
+    const struct recorder_boot *boot = judged->boot;
+    const struct recorder_event *made =
+        recorder_find_event(boot, end, finding->address, recorder_is_allocation);
+    uint32_t handle = made != NULL ? made->site : 0;
+    uint32_t line = made != NULL ? made->line : 0;
+    for (size_t i = 0; made == NULL && i < boot->block_count; i++) {
+        if (boot->blocks[i].pointer == finding->address) {
+            handle = boot->blocks[i].site;
+            line = boot->blocks[i].line;
+        }
+    }
+    recorder_site(boot, handle, line, finding->site, sizeof finding->site);
+    return recorder_tell_history(judged, finding, finding->address, end);
 }
 
 static bool report_fault(const struct recorder_case *judged) {
@@ -109,7 +116,7 @@ static bool report_fault(const struct recorder_case *judged) {
                             "the heap reported, after %" PRIu32 " events: %s: at 0x%08" PRIx32
                             " expected 0x%08" PRIx32 ", found 0x%08" PRIx32 "\n",
                             fault->total, check, fault->address, fault->expected, fault->actual) &&
-           tell_history(judged, finding, boot->event_count);
+           tell_block(judged, finding, boot->event_count);
 }
 
 /* The event that the board did not survive. */
@@ -135,7 +142,7 @@ static bool report_last_event(const struct recorder_case *judged) {
                             ", which is no live block's pointer",
                             event->number, event->pointer) &&
            recorder_tell_caller(judged, finding, event->caller) &&
-           tell_history(judged, finding, last);
+           tell_block(judged, finding, last);
 }
 
 bool recorder_judge(const struct recorder_case *judged) {

@@ -23,6 +23,11 @@ bool recorder_judge(const struct recorder_case *judged);
 /* diagnose_reach.c */
 bool recorder_judge_reach(const struct recorder_case *judged);
 
+/* Who allocated the block of a pointer last before the event of index `end`, and who freed it
+ * then, as far as those events survived: evidence for the finding. */
+bool recorder_tell_history(const struct recorder_case *judged, struct finding *finding,
+                           uint32_t pointer, size_t end);
+
 /* ", called from ADDRESS FUNCTION at FILE:LINE" and a newline, as far as it is known. */
 bool recorder_tell_caller(const struct recorder_case *judged, struct finding *finding,
                           uint32_t caller);

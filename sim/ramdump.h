@@ -2,12 +2,13 @@
  *
  * The parts of reading a RAM dump, in the order in which they run:
  *
- *   ramdump.c        what kind of dump it is, its registers
- *   ramdump_find.c   where the SDK's heap lies and which build it is
- *   ramdump_check.c  is this the header of a live block, of a free one?
- *   ramdump_walk.c   the blocks of a region, around smashed headers
- *   ramdump_judge.c  what smashed them
- *   ramdump_own.c    instead of the last four: a dump of our own core
+ *   ramdump.c           what kind of dump it is, its registers
+ *   ramdump_find.c      where the SDK's heap lies and which build it is
+ *   ramdump_check.c     is this the header of a live block, of a free one?
+ *   ramdump_walk.c      the blocks of a region, around smashed headers
+ *   ramdump_judge.c     what smashed them
+ *   ramdump_own.c       instead of the last four: a dump of our own core
+ *   ramdump_recorder.c  the ring of the firmware's recorder, if there is one
  *
  * Headers of the SDK's heap are little-endian words: next 0, size with bit 31 set if live 4,
  * heap pointer (the region's descriptor + 16) 8, capabilities 12, with tracing file 16 and
@@ -160,5 +161,9 @@ uint32_t ramdump_find_own(const struct ramdump_memory *memory);
 bool ramdump_own_is_readable(const struct ramdump_memory *memory, uint32_t state);
 bool ramdump_read_own(const struct ramdump_memory *memory, uint32_t state,
                       const struct diagnose_options *options, struct diagnosis *diagnosis);
+
+/* --- the recorder (ramdump_recorder.c); false: out of memory */
+bool ramdump_read_recorder(const struct ramdump_memory *memory,
+                           const struct diagnose_options *options, struct diagnosis *diagnosis);
 
 #endif
