@@ -128,11 +128,11 @@ Test(cost, the_lock_is_held_for_less_than_the_call_takes) {
     for (size_t i = 0; i < HEAP_BUILDS; i++) {
         struct cost_result result = cost_of(
             HEAD "alloc 1 8 0\nalloc 2 8 0\nfree 1\nalloc 3 80 0\nfree 2\n", heap_builds[i]);
-        const struct cost_figures *figures[] = {&result.all, &result.alloc, &result.free};
+        const struct cost_figures figures[] = {result.all, result.alloc, result.free};
         for (size_t j = 0; j < COUNT(figures); j++) {
-            cr_expect(figures[j]->lock_max > 10 && figures[j]->lock_max < figures[j]->max,
-                      "build %s: %u of %u", heap_builds[i]->name, figures[j]->lock_max,
-                      figures[j]->max);
+            cr_expect(figures[j].lock_max > 10 && figures[j].lock_max < figures[j].max,
+                      "build %s: %u of %u", heap_builds[i]->name, figures[j].lock_max,
+                      figures[j].max);
         }
     }
 }
