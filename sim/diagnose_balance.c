@@ -15,8 +15,8 @@
 
 #include "diagnose_log.h"
 
-#define TOGETHER_LINES 8u            /* a prompt and blank lines lie between */
-#define APPEND_BYTES (1024u * 1024u) /* PSRAM has 2 MiB at least */
+#define TOGETHER_LINES 8u      /* a prompt and blank lines lie between */
+#define APPEND_BYTES 0x100000u /* PSRAM has 2 MiB at least */
 
 static bool are_together(const struct log_state *state) {
     const struct log_stats *stats = &state->stats;

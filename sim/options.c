@@ -61,7 +61,7 @@ uint32_t option_base(struct argp_state *state, const char *value) {
     return (uint32_t)base;
 }
 
-error_t in_out_parse(int key, char *value, struct argp_state *state, struct in_out *files) {
+error_t in_out_parse(int key, const char *value, struct argp_state *state, struct in_out *files) {
     switch (key) {
     case ARGP_KEY_ARG:
         if (state->arg_num >= 2) {

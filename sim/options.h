@@ -36,7 +36,7 @@ struct in_out {
     const char *out;
 };
 /* To be called for the keys that a command does not know itself. */
-error_t in_out_parse(int key, char *value, struct argp_state *state, struct in_out *files);
+error_t in_out_parse(int key, const char *value, struct argp_state *state, struct in_out *files);
 
 /* A file's name for messages: fit for one line, and <stdin> for `-`. The caller frees it. */
 char *name_shown(const char *name);
