@@ -72,7 +72,7 @@ static bool decode_at(struct csky_machine *machine, uint32_t pc, struct csky_ins
     } else if (csky_is_wide(first) && !csky_fetch(machine, pc + 2, &second)) {
         csky_fault_set(machine, CSKY_FAULT_ACCESS, pc + 2, 2, false);
     } else if (!csky_decode(pc, first, second, to)) {
-        csky_fault_set(machine, CSKY_FAULT_ENCODING, pc, 0, false);
+        csky_fault_set(machine, CSKY_FAULT_ENCODING, 0, 0, false);
     } else {
         return true;
     }

@@ -357,7 +357,8 @@ enum csky_end csky_execute(struct csky_machine *m, uint64_t limit) {
     struct csky_block *block = NULL;
     struct csky_block **way_there = NULL; /* where the block to find shall be noted */
     struct csky_op *op = NULL;
-    uint32_t done = 0; /* instructions of a block that is left early */
+    bool watched = false; /* the watches at pc have been called */
+    uint32_t done = 0;    /* instructions of a block that is left early */
     enum csky_end end = CSKY_FAULTED;
 
 find:
@@ -409,10 +410,20 @@ do_go_on:
     FOLLOW(next, block->after);
 
 do_watch:
-    m->instructions = limit_at - left - block->count;
-    m->pc = block->pc;
-    m->carry = carry;
-    call_watches(m, block->pc);
+    pc = block->pc;
+    if (!watched) {
+        m->instructions = limit_at - left - block->count;
+        m->pc = pc;
+        m->carry = carry;
+        call_watches(m, pc);
+    }
+    watched = !watched && m->stale;
+    if (watched) { /* a new watch: find the block again */
+        left += block->count;
+        block->runs--;
+        way_there = NULL;
+        goto find;
+    }
     ++op;
     DISPATCH();
 

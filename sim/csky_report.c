@@ -2,17 +2,25 @@
 #include "csky_report.h"
 
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "csky_internal.h"
+#include "json.h"
+
+/* A name may hold any bytes, a terminal shall not. */
+static void name_print(const char *name, FILE *out) {
+    for (; *name != '\0'; ++name) {
+        fputc((unsigned char)*name < ' ' || *name == 0x7f ? '?' : *name, out);
+    }
+}
 
 /* "function+0x12", or nothing if no function is there */
 static void place_print(const struct csky_machine *machine, uint32_t address, FILE *out) {
     const struct csky_function *function = csky_function_find(machine, address);
     if (function->name != NULL) {
-        fprintf(out, "%s+0x%" PRIx32, function->name, address - function->start);
+        name_print(function->name, out);
+        fprintf(out, "+0x%" PRIx32, address - function->start);
     }
 }
 
@@ -29,7 +37,7 @@ static void what_print(const struct csky_fault *fault, const uint32_t *r, FILE *
         if (fault->bytes == 0) {
             fprintf(out, "nothing to execute at 0x%08" PRIx32, fault->address);
         } else {
-            fprintf(out, "%s of %" PRIu32 " bytes at 0x%08" PRIx32 ", which it may not", access,
+            fprintf(out, "%s of %" PRIu32 " bytes at 0x%08" PRIx32 ", where it may not", access,
                     fault->access, fault->address);
         }
         break;
@@ -55,7 +63,9 @@ static void what_print(const struct csky_fault *fault, const uint32_t *r, FILE *
 void csky_report_fault(const struct csky_machine *machine, const char *program, FILE *out) {
     const struct csky_fault *fault = csky_fault(machine);
     char text[96] = "";
-    fprintf(out, "csky-run: %s: fault: ", program);
+    fputs("csky-run: ", out);
+    name_print(program, out);
+    fputs(": fault: ", out);
     what_print(fault, machine->r, out);
     fprintf(out, "\n  pc  0x%08" PRIx32 "  ", fault->pc);
     place_print(machine, fault->pc, out);
@@ -125,8 +135,10 @@ void csky_report_stats(struct csky_machine *machine, FILE *out) {
     fprintf(out, "%15s %7s %12s  function\n", "instructions", "share", "entries");
     for (size_t i = 0; i < counts.count; ++i) {
         const struct count *row = &counts.rows[i];
-        fprintf(out, "%15" PRIu64 " %6.2f%% %12" PRIu64 "  %s\n", row->instructions,
-                100.0 * (double)row->instructions / (double)all, row->entries, row->name);
+        fprintf(out, "%15" PRIu64 " %6.2f%% %12" PRIu64 "  ", row->instructions,
+                100.0 * (double)row->instructions / (double)all, row->entries);
+        name_print(row->name, out);
+        fputc('\n', out);
     }
     fprintf(out, "%15" PRIu64 " %6.2f%% %12s  in all\n", all, 100.0, "");
     free(counts.rows);
@@ -137,18 +149,13 @@ void csky_report_json(struct csky_machine *machine, FILE *out) {
     json_t *functions = json_array();
     for (size_t i = 0; i < counts.count; ++i) {
         const struct count *row = &counts.rows[i];
-        json_array_append_new(functions,
-                              json_pack("{s:s%, s:I, s:I}", "name", row->name, strlen(row->name),
-                                        "instructions", (json_int_t)row->instructions, "entries",
-                                        (json_int_t)row->entries));
+        json_array_append_new(functions, json_pack("{s:o, s:I, s:I}", "name", json_text(row->name),
+                                                   "instructions", (json_int_t)row->instructions,
+                                                   "entries", (json_int_t)row->entries));
     }
-    json_t *whole = json_pack("{s:I, s:o}", "instructions", (json_int_t)csky_instructions(machine),
-                              "functions", functions);
-    if (whole != NULL) {
-        json_dumpf(whole, out, JSON_COMPACT);
-        fputc('\n', out);
-    }
-    json_decref(whole);
+    json_print(json_pack("{s:I, s:o}", "instructions", (json_int_t)csky_instructions(machine),
+                         "functions", functions),
+               out);
     free(counts.rows);
 }
 

@@ -5,15 +5,14 @@
 #include <argp.h> /* argument parsing: in glibc, so nothing to install */
 #include <errno.h>
 #include <inttypes.h>
-#include <jansson.h> /* JSON: see cmd_replay.c */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "command.h"
 #include "csky.h"
 #include "csky_report.h"
 
-#define STATUS_UNUSABLE 2
 #define STATUS_EXHAUSTED 124
 #define STATUS_FAULTED 125
 
@@ -100,7 +99,9 @@ int main(int argc, char **argv) {
     }
     struct csky_machine *machine = csky_open(arguments.program, message, sizeof(message));
     if (machine == NULL) {
-        fprintf(stderr, "csky-run: %s\n", message);
+        char *plain = name_printable(message);
+        fprintf(stderr, "csky-run: %s\n", plain != NULL ? plain : message);
+        free(plain);
         return STATUS_UNUSABLE;
     }
     const enum csky_end end = run(machine, &arguments);
@@ -109,8 +110,8 @@ int main(int argc, char **argv) {
         csky_report_fault(machine, arguments.program, stderr);
         status = STATUS_FAULTED;
     } else if (end == CSKY_EXHAUSTED) {
-        fprintf(stderr, "csky-run: %s: stopped after %" PRIu64 " instructions (--max-insns)\n",
-                arguments.program, csky_instructions(machine));
+        fprintf(stderr, "csky-run: stopped after %" PRIu64 " instructions (--max-insns)\n",
+                csky_instructions(machine));
         status = STATUS_EXHAUSTED;
     }
     if (arguments.json) {
