@@ -124,9 +124,9 @@ static FILE *input_open(struct job *job) {
     return NULL;
 }
 
-static bool from_recording(struct job *job, const struct recording *recording) {
+static bool from_recording(struct job *job, const struct recording *recording, const char *kind) {
     char reason[512];
-    job->kind = "recording";
+    job->kind = kind;
     if (!convert_recording(&recording->boot, job->firmware, &job->trace, &job->report, reason,
                            sizeof reason)) {
         return fail(job, reason);
@@ -135,9 +135,10 @@ static bool from_recording(struct job *job, const struct recording *recording) {
 }
 
 /* A log without a recorder's lines, or a dump. */
-static bool from_heap(struct job *job, const char *path) {
+static bool from_heap(struct job *job, const char *path, struct recording *recording) {
     struct diagnose_options options = {
         .firmware = job->firmware,
+        .recording = recording,
         .has_base = job->arguments->has_base,
         .base = job->arguments->base,
     };
@@ -150,6 +151,10 @@ static bool from_heap(struct job *job, const char *path) {
             rest += bytes + 2;
         }
         return fail(job, rest);
+    }
+    if (recording->boot.event_count > 0) {
+        diagnosis_free(&diagnosis);
+        return from_recording(job, recording, "dump with a recording");
     }
     job->kind = diagnosis.lines > 0 ? "log" : "dump";
     job->report.damaged = diagnosis.damaged;
@@ -173,9 +178,9 @@ static bool input_convert(struct job *job) {
     recording_init(&recording);
     bool done = recording_read(&recording, file) || fail(job, strerror(errno));
     if (done) {
-        done = recording.boot.lines > 0
-                   ? from_recording(job, &recording)
-                   : from_heap(job, job->path[0] != '\0' ? job->path : job->arguments->files.in);
+        const char *path = job->path[0] != '\0' ? job->path : job->arguments->files.in;
+        done = recording.boot.lines > 0 ? from_recording(job, &recording, "recording")
+                                        : from_heap(job, path, &recording);
     }
     recording_free(&recording);
     fclose(file);
@@ -186,6 +191,7 @@ static bool input_convert(struct job *job) {
 
 static void report_json(const struct job *job) {
     const struct convert_report *report = &job->report;
+    const bool recorded = report->events + report->lost != 0;
     const struct {
         const char *key;
         uint64_t value;
@@ -200,9 +206,9 @@ static void report_json(const struct job *job) {
         {"blocks", report->blocks, true},
         {"inexact", report->inexact, true},
         {"unplaced", report->unplaced, true},
-        {"supposed", report->supposed, report->lines != 0},
-        {"stale", report->stale, report->lines != 0},
-        {"forced", report->forced, report->lines != 0},
+        {"supposed", report->supposed, recorded},
+        {"stale", report->stale, recorded},
+        {"forced", report->forced, recorded},
     };
     json_t *object = json_object();
     json_object_set_new(object, "schema", json_string("wmheap-convert/1"));
@@ -225,6 +231,9 @@ static void report_text(const struct job *job) {
                 "%" PRIu64 " events, %" PRIu64 " lost; %" PRIu64 " lines lost, %" PRIu64
                 " of them arrived damaged",
                 report->events, report->lost, report->lines_lost, report->damaged);
+    } else if (report->events + report->lost != 0) {
+        fprintf(stderr, "%" PRIu64 " events, %" PRIu64 " overwritten", report->events,
+                report->lost);
     } else {
         fprintf(stderr, "%" PRIu64 " blocks", report->blocks);
         if (report->damaged != 0) {

@@ -220,8 +220,9 @@ static void print_regions(const struct image *image) {
     }
 }
 
-/* What to do next: one line a verdict, for a log and for a dump. */
-static const char *next_step(enum verdict verdict, bool is_log) {
+/* What to do next: one line a verdict, for a log and for a dump. A recording has all that a
+ * reproduction needs. */
+static const char *next_step(enum verdict verdict, bool is_log, bool is_recorded) {
     switch (verdict) {
     case VERDICT_CLEAN:
         return NULL;
@@ -239,6 +240,9 @@ static const char *next_step(enum verdict verdict, bool is_log) {
     case VERDICT_DOUBLE_FREE:
     case VERDICT_INVALID_FREE:
     case VERDICT_USE_AFTER_FREE:
+        if (is_recorded) {
+            return "reproduce it: convert the recorded calls to a trace and replay that";
+        }
         return "link the recorder into the firmware: it keeps who freed what";
     default:
         return is_log ? "reproduce it: convert the log to a trace and replay that"
@@ -248,7 +252,7 @@ static const char *next_step(enum verdict verdict, bool is_log) {
 
 static void print_next(const char *file, const struct diagnosis *diagnosis) {
     enum verdict verdict = diagnosis_verdict(diagnosis);
-    const char *step = next_step(verdict, diagnosis->lines != 0);
+    const char *step = next_step(verdict, diagnosis->lines != 0, diagnosis->recorded);
     if (step == NULL) {
         return;
     }

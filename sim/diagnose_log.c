@@ -391,6 +391,7 @@ static void judge_recording(struct log_state *state) {
                                          .firmware = state->options->firmware,
                                          .findings = &state->diagnosis->findings};
     recording_end(&state->recording);
+    state->diagnosis->recorded = state->recording.boot.event_count > 0;
     if (state->recording.out_of_memory || !recorder_judge(&judged)) {
         state->out_of_memory = true;
     }

@@ -15,6 +15,8 @@
 
 #define HEAD_BYTES 28u
 #define EVENT_BYTES 20u
+_Static_assert(IMAGE_REGIONS_MAX <= TRACE_REGIONS_MAX, "each region has a row");
+
 #define RING_MAX 0x10000u /* more would not fit into the chip */
 
 struct ring {
@@ -67,12 +69,13 @@ static int compare_names(const void *left, const void *right) {
 
 /* The names that the ELF file has for the events' handles, each once. */
 static bool read_names(struct recorder_boot *boot, const struct firmware *firmware) {
-    struct recorder_name *names = calloc(boot->event_count + 1, sizeof *names);
     size_t count = 0;
-    if (names == NULL) {
+    boot->names = calloc(boot->event_count + 1, sizeof *boot->names);
+    if (boot->names == NULL) {
         return false;
     }
-    boot->names = names;
+    boot->name_room = boot->event_count + 1;
+    struct recorder_name *names = boot->names;
     for (size_t i = 0; i < boot->event_count && firmware != NULL; i++) {
         const struct recorder_event *event = &boot->events[i];
         if (event->site != 0 && event->kind != WM_HEAP_RECORD_REALLOC_NEW) {
@@ -131,6 +134,62 @@ static bool judge(const struct recorder_case *judged) {
     return recorder_judge_reach(judged);
 }
 
+/* --- the heap that the calls led to, as a snapshot after the last of them ------------------ */
+
+/* The image's names get the handles 1, 2, ...: below all addresses of literals. */
+static bool add_names(struct recorder_boot *boot, const struct image *image) {
+    const size_t added = image->site_count - 1;
+    struct recorder_name *names =
+        realloc(boot->names, (boot->name_count + added + 1) * sizeof *names);
+    if (names == NULL) {
+        return false;
+    }
+    boot->names = names;
+    memmove(names + added, names, boot->name_count * sizeof *names);
+    memset(names, 0, added * sizeof *names);
+    boot->name_count += added;
+    for (uint32_t i = 1; i < image->site_count; i++) {
+        const uint32_t length = (uint32_t)strlen(image->sites[i]);
+        char *copy = strdup(image->sites[i]);
+        names[i - 1] = (struct recorder_name){i, length, copy != NULL ? length : 0, copy};
+        if (copy == NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool add_blocks(struct recorder_boot *boot, const struct image *image) {
+    boot->blocks = calloc(image->block_count + 1, sizeof *boot->blocks);
+    if (boot->blocks == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < image->block_count; i++) {
+        const struct image_block *block = &image->blocks[i];
+        if (block->state == IMAGE_LIVE) {
+            boot->blocks[boot->block_count++] = (struct recorder_block){
+                boot->total, block->pointer, block->size, block->caps, block->site, block->line};
+        }
+    }
+    return true;
+}
+
+static bool add_heap(struct recorder_boot *boot, const struct image *image) {
+    boot->header_size = image->header_size;
+    for (uint32_t i = 0; i < IMAGE_REGIONS_MAX; i++) {
+        const struct image_region *region = &image->regions[i];
+        boot->region_known[i] = region->present && region->start != 0 && region->end != 0;
+        if (boot->region_known[i]) {
+            boot->regions[i] = (struct trace_region){.start = region->start,
+                                                     .end = region->end + image->header_size,
+                                                     .caps = region->caps,
+                                                     .deferred = i == 2};
+            memcpy(boot->regions[i].name, region->name, sizeof region->name);
+        }
+    }
+    return add_names(boot, image) && add_blocks(boot, image);
+}
+
 bool ramdump_read_recorder(const struct ramdump_memory *memory,
                            const struct diagnose_options *options, struct diagnosis *diagnosis) {
     struct ring ring;
@@ -141,7 +200,14 @@ bool ramdump_read_recorder(const struct ramdump_memory *memory,
     recording_init(&recording);
     const struct recorder_case judged = {
         .boot = &recording.boot, .firmware = options->firmware, .findings = &diagnosis->findings};
-    const bool ok = read_ring(memory, &ring, options->firmware, &recording.boot) && judge(&judged);
+    const bool wanted = options->recording != NULL && diagnosis->findings.count == 0;
+    bool ok = read_ring(memory, &ring, options->firmware, &recording.boot) && judge(&judged);
+    diagnosis->recorded = recording.boot.event_count > 0;
+    if (ok && wanted) {
+        ok = add_heap(&recording.boot, &diagnosis->image);
+        options->recording->boot = recording.boot;
+        recording.boot = (struct recorder_boot){0};
+    }
     recording_free(&recording);
     return ok;
 }

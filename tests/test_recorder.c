@@ -12,6 +12,7 @@
 #include "../sim/replay.h"
 #include "diagnose_fixture.h"
 #include "machine.h"
+#include "sdk_dump.h"
 
 #undef wm_heap_caps_alloc
 #undef wm_heap_caps_realloc
@@ -512,4 +513,73 @@ Test(recorder, moves_of_one_site_are_one_finding) {
                        "%s", diagnosis.findings.list[0].evidence);
     diagnosis_free(&diagnosis);
     board_free(&board);
+}
+
+/* --- the recorder's ring in a dump ------------------------------------------------------ */
+
+struct last_calls {
+    const char *fault; /* of the replay's last call */
+    uint32_t offset;   /* from the pointer */
+    bool of_free;      /* the pointer is a free block's */
+};
+
+/* A dump whose ring ends in a bad free, a call before it a good one: the heap around them is
+ * the dump's. */
+static void check_ring(const struct sdk_build *build, const struct last_calls *calls) {
+    struct sdk_dump *dump = sdk_dump_make(build, 11);
+    struct recording recording;
+    struct diagnose_options options = {.recording = &recording};
+    struct diagnosis diagnosis = {0};
+    struct convert_report report = {0};
+    struct trace trace;
+    struct trace_error trace_error;
+    struct replay_result result;
+    const struct replay_options full = {.check = REPLAY_CHECK_FULL,
+                                        .psram_bytes = REPLAY_PSRAM_AS_TRACED};
+    char error[512] = "";
+    size_t at = 10;
+    while (dump->blocks[at].live == calls->of_free) {
+        at++;
+    }
+    const struct sdk_block *block = &dump->blocks[at];
+    uint32_t pointer = sdk_pointer(dump, block);
+    /* of a live block its allocation is recorded, of a free one its free */
+    const uint32_t events[][5] = {{calls->of_free ? 2u : 0x00070009u, pointer,
+                                   calls->of_free ? block->size : block->requested, 0x08012346u, 0},
+                                  {2, pointer + calls->offset, 0, 0x08012abeu, 0}};
+    sdk_put_recorder(dump, 4, events, 2);
+    recording_init(&recording);
+    cr_assert(image_init(&diagnosis.image));
+    cr_assert(diagnose_memory(dump->bytes, SDK_DUMP_BYTES, "dump", &options, &diagnosis, error,
+                              sizeof error),
+              "%s", error);
+    cr_assert_eq(recording.boot.event_count, 2, "%s: no ring", build->name);
+    cr_assert(convert_recording(&recording.boot, NULL, &trace, &report, error, sizeof error),
+              "%s: %s", build->name, error);
+    cr_assert(replay_run(&trace, &full, &result, &trace_error), "%s", trace_error.text);
+    cr_expect_eq(result.mismatches, 0, "%s, %s", build->name, calls->fault);
+    cr_assert_eq(result.fault_count, 1, "%s, %s: %zu", build->name, calls->fault,
+                 result.fault_count);
+    cr_expect_str_eq(result.faults[0].kind, calls->fault);
+    cr_expect_eq(result.faults[0].address, pointer + calls->offset, "%s: 0x%08x", calls->fault,
+                 result.faults[0].address);
+    /* No calls lead to a heap that chance laid out, but for a block or two. */
+    cr_expect_geq(report.blocks + 2, dump->live[0] + dump->live[1], "%s, %s: %llu blocks",
+                  build->name, calls->fault, (unsigned long long)report.blocks);
+    cr_expect_leq(report.unplaced + report.inexact + report.supposed, 2);
+    replay_result_free(&result);
+    trace_free(&trace);
+    recording_free(&recording);
+    diagnosis_free(&diagnosis);
+    sdk_dump_free(dump);
+}
+
+Test(recorder, the_ring_in_a_dump_leads_to_its_heap_and_to_the_call_that_crashed) {
+    static const struct last_calls calls[] = {{"interior-pointer", 8, false},
+                                              {"double-free", 0, true}};
+    for (size_t build = 0; build < 6; build++) {
+        for (size_t i = 0; i < COUNT(calls); i++) {
+            check_ring(&sdk_builds[build], &calls[i]);
+        }
+    }
 }
