@@ -151,6 +151,11 @@ static uint32_t *control_register(struct csky_machine *m, uint32_t number, uint3
         }                                                                                          \
     } while (0)
 
+#define DISPATCH()                                                                                 \
+    do {                                                                                           \
+        goto *(op->handler);                                                                       \
+    } while (0)
+
 /* --- Memory: 1 << n bytes at an address ------------------------------------------------------ */
 
 /* An access that its piece of memory does not allow is tried again in the right piece: the
@@ -164,7 +169,7 @@ static uint32_t *control_register(struct csky_machine *m, uint32_t number, uint3
             if (!csky_reach_read(m, op, at, 1u << (n), 1u << (n))) {                               \
                 goto faulted;                                                                      \
             }                                                                                      \
-            goto * op->handler;                                                                    \
+            DISPATCH();                                                                            \
         }                                                                                          \
         uint32_t value = 0;                                                                        \
         memcpy(&value, piece->host + offset, 1u << (n));                                           \
@@ -179,14 +184,14 @@ static uint32_t *control_register(struct csky_machine *m, uint32_t number, uint3
         const uint32_t offset = at - piece->base;                                                  \
         if (likely(offset < piece->write_room[n] && (at & ((1u << (n)) - 1)) == 0)) {              \
             memcpy(piece->host + offset, &value, 1u << (n));                                       \
-            then;                                                                                  \
+            (then);                                                                                \
         } else {                                                                                   \
             uint8_t *bytes = csky_reach_write(m, op, at, 1u << (n), 1u << (n));                    \
             if (bytes == NULL) {                                                                   \
                 goto faulted;                                                                      \
             }                                                                                      \
             memcpy(bytes, &value, 1u << (n));                                                      \
-            then;                                                                                  \
+            (then);                                                                                \
             if (m->stale) {                                                                        \
                 goto stale;                                                                        \
             }                                                                                      \
@@ -229,7 +234,7 @@ static uint32_t *control_register(struct csky_machine *m, uint32_t number, uint3
             if (!csky_reach_read(m, op, at, 4 * NUMBER_Y, 4)) {                                    \
                 goto faulted;                                                                      \
             }                                                                                      \
-            goto * op->handler;                                                                    \
+            DISPATCH();                                                                            \
         }                                                                                          \
         const uint8_t *word = piece->host + offset;                                                \
         for (uint32_t list = I; list != 0; list &= list - 1, word += 4) {                          \
@@ -254,15 +259,13 @@ static uint32_t *control_register(struct csky_machine *m, uint32_t number, uint3
         for (uint32_t list = I; list != 0; list &= list - 1, word += 4) {                          \
             memcpy(word, &(registers)[__builtin_ctz(list)], 4);                                    \
         }                                                                                          \
-        then;                                                                                      \
+        (then);                                                                                    \
         if (unlikely(m->stale)) {                                                                  \
             goto stale;                                                                            \
         }                                                                                          \
     } while (0)
 
 /* --- From block to block ---------------------------------------------------------------------- */
-
-#define DISPATCH() goto * op->handler
 
 /* Begins `block`. */
 #define ENTER()                                                                                    \
@@ -338,6 +341,7 @@ static void call_watches(struct csky_machine *m, uint32_t pc) {
     }
 }
 
+/* NOLINTNEXTLINE(readability-function-size): labels to jump to are those of one function */
 enum csky_end csky_execute(struct csky_machine *m, uint64_t limit) {
     static const void *const labels[] = {
 #define OPERATION(name, ...) &&do_##name,
