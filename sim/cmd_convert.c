@@ -3,10 +3,8 @@
  * `wmheap convert`: what came back from the field in, a trace out. What it is, is told from
  * its content: a recorder's lines, else what `wmheap diagnose` can read.
  */
-#include <argp.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +14,8 @@
 #include "command.h"
 #include "convert.h"
 #include "diagnose.h"
+#include "json.h"
+#include "options.h"
 #include "output.h"
 
 struct arguments {
@@ -23,8 +23,7 @@ struct arguments {
     bool json;
     bool has_base;
     uint32_t base;
-    const char *in;
-    const char *out;
+    struct in_out files;
 };
 
 enum { OPTION_ELF = 256, OPTION_JSON, OPTION_BASE };
@@ -49,8 +48,6 @@ static const char help_text[] =
 
 static error_t parse_option(int key, char *value, struct argp_state *state) {
     struct arguments *arguments = state->input;
-    unsigned long long base;
-    char *end;
     switch (key) {
     case OPTION_ELF:
         arguments->elf = value;
@@ -59,28 +56,11 @@ static error_t parse_option(int key, char *value, struct argp_state *state) {
         arguments->json = true;
         return 0;
     case OPTION_BASE:
-        errno = 0;
-        base = strtoull(value, &end, 0);
-        if (*value < '0' || *value > '9' || *end != '\0' || errno != 0 || base > UINT32_MAX) {
-            argp_error(state, "--base=%s: an address is needed", value);
-        }
         arguments->has_base = true;
-        arguments->base = (uint32_t)base;
-        return 0;
-    case ARGP_KEY_ARG:
-        if (state->arg_num == 0) {
-            arguments->in = value;
-        } else if (state->arg_num == 1) {
-            arguments->out = value;
-        } else {
-            argp_error(state, "one IN and one OUT are enough");
-        }
-        return 0;
-    case ARGP_KEY_NO_ARGS:
-        argp_error(state, "a file is needed, or - for standard input");
+        arguments->base = option_base(state, value);
         return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return in_out_parse(key, value, state, &arguments->files);
     }
 }
 
@@ -125,7 +105,7 @@ static FILE *stdin_copy(struct job *job) {
 }
 
 static FILE *input_open(struct job *job) {
-    const char *name = job->arguments->in;
+    const char *name = job->arguments->files.in;
     struct stat status;
     if (strcmp(name, "-") == 0) {
         return stdin_copy(job);
@@ -144,9 +124,9 @@ static FILE *input_open(struct job *job) {
     return NULL;
 }
 
-static bool from_recording(struct job *job, const struct recording *recording) {
+static bool from_recording(struct job *job, const struct recording *recording, const char *kind) {
     char reason[512];
-    job->kind = "recording";
+    job->kind = kind;
     if (!convert_recording(&recording->boot, job->firmware, &job->trace, &job->report, reason,
                            sizeof reason)) {
         return fail(job, reason);
@@ -155,9 +135,10 @@ static bool from_recording(struct job *job, const struct recording *recording) {
 }
 
 /* A log without a recorder's lines, or a dump. */
-static bool from_heap(struct job *job, const char *path) {
+static bool from_heap(struct job *job, const char *path, struct recording *recording) {
     struct diagnose_options options = {
         .firmware = job->firmware,
+        .recording = recording,
         .has_base = job->arguments->has_base,
         .base = job->arguments->base,
     };
@@ -170,6 +151,10 @@ static bool from_heap(struct job *job, const char *path) {
             rest += bytes + 2;
         }
         return fail(job, rest);
+    }
+    if (recording->boot.event_count > 0) {
+        diagnosis_free(&diagnosis);
+        return from_recording(job, recording, "dump with a recording");
     }
     job->kind = diagnosis.lines > 0 ? "log" : "dump";
     job->report.damaged = diagnosis.damaged;
@@ -193,9 +178,9 @@ static bool input_convert(struct job *job) {
     recording_init(&recording);
     bool done = recording_read(&recording, file) || fail(job, strerror(errno));
     if (done) {
-        done = recording.boot.lines > 0
-                   ? from_recording(job, &recording)
-                   : from_heap(job, job->path[0] != '\0' ? job->path : job->arguments->in);
+        const char *path = job->path[0] != '\0' ? job->path : job->arguments->files.in;
+        done = recording.boot.lines > 0 ? from_recording(job, &recording, "recording")
+                                        : from_heap(job, path, &recording);
     }
     recording_free(&recording);
     fclose(file);
@@ -206,6 +191,7 @@ static bool input_convert(struct job *job) {
 
 static void report_json(const struct job *job) {
     const struct convert_report *report = &job->report;
+    const bool recorded = report->events + report->lost != 0;
     const struct {
         const char *key;
         uint64_t value;
@@ -220,13 +206,13 @@ static void report_json(const struct job *job) {
         {"blocks", report->blocks, true},
         {"inexact", report->inexact, true},
         {"unplaced", report->unplaced, true},
-        {"supposed", report->supposed, report->lines != 0},
-        {"stale", report->stale, report->lines != 0},
-        {"forced", report->forced, report->lines != 0},
+        {"supposed", report->supposed, recorded},
+        {"stale", report->stale, recorded},
+        {"forced", report->forced, recorded},
     };
     json_t *object = json_object();
     json_object_set_new(object, "schema", json_string("wmheap-convert/1"));
-    json_object_set_new(object, "file", json_string(job->shown));
+    json_object_set_new(object, "file", json_text(job->shown));
     json_object_set_new(object, "kind", json_string(job->kind));
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         if (rows[i].shown) {
@@ -234,9 +220,7 @@ static void report_json(const struct job *job) {
         }
     }
     json_object_set_new(object, "fault", json_boolean(report->has_fault));
-    json_dumpf(object, stderr, JSON_COMPACT);
-    fputc('\n', stderr);
-    json_decref(object);
+    json_print(object, stderr);
 }
 
 static void report_text(const struct job *job) {
@@ -247,6 +231,9 @@ static void report_text(const struct job *job) {
                 "%" PRIu64 " events, %" PRIu64 " lost; %" PRIu64 " lines lost, %" PRIu64
                 " of them arrived damaged",
                 report->events, report->lost, report->lines_lost, report->damaged);
+    } else if (report->events + report->lost != 0) {
+        fprintf(stderr, "%" PRIu64 " events, %" PRIu64 " overwritten", report->events,
+                report->lost);
     } else {
         fprintf(stderr, "%" PRIu64 " blocks", report->blocks);
         if (report->damaged != 0) {
@@ -285,17 +272,14 @@ int command_convert(int argc, char **argv) {
     static const struct argp parser = {option_table, parse_option, "IN [OUT]", help_text,
                                        NULL,         NULL,         NULL};
     struct arguments arguments = {0};
-    char name[] = "wmheap convert";
-    argv[0] = name;
-    argp_err_exit_status = STATUS_UNUSABLE;
-    argp_parse(&parser, argc, argv, 0, NULL, &arguments);
-    char *shown = strcmp(arguments.in, "-") == 0 ? strdup("<stdin>") : name_printable(arguments.in);
+    options_parse(&parser, "convert", argc, argv, &arguments);
+    char *shown = name_shown(arguments.files.in);
     struct job job = {.arguments = &arguments, .shown = shown != NULL ? shown : "?"};
     bool done = run(&job);
     struct output output;
     if (!done) {
         fprintf(stderr, "wmheap: %s\n", job.error);
-    } else if (!output_begin(&output, arguments.out) ||
+    } else if (!output_begin(&output, arguments.files.out) ||
                !output_end(&output, trace_write(&job.trace, output.file))) {
         done = false; /* it has said so */
     } else if (arguments.json) {

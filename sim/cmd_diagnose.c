@@ -3,14 +3,14 @@
  * `wmheap diagnose`: says what a console log or a RAM dump shows, for a person or, a JSON
  * object a file, for a script.
  */
-#include <argp.h>
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "command.h"
 #include "diagnose.h"
+#include "json.h"
+#include "options.h"
 
 #define SCHEMA "wmheap-diagnosis/1"
 
@@ -41,16 +41,6 @@ static const char help_text[] =
     "Exit status: 0 clean, 1 a finding, 2 unusable input or usage; over several files the "
     "highest.";
 
-static bool parse_address(const char *text, uint32_t *address) {
-    char *end;
-    if (*text < '0' || *text > '9') {
-        return false;
-    }
-    unsigned long long value = strtoull(text, &end, 0);
-    *address = (uint32_t)value;
-    return *end == '\0' && value <= UINT32_MAX;
-}
-
 static error_t parse_option(int key, char *value, struct argp_state *state) {
     struct arguments *arguments = state->input;
     switch (key) {
@@ -59,9 +49,7 @@ static error_t parse_option(int key, char *value, struct argp_state *state) {
         return 0;
     case OPTION_BASE:
         arguments->options.has_base = true;
-        if (!parse_address(value, &arguments->options.base)) {
-            argp_error(state, "--base=%s: an address such as 0x20000000 is needed", value);
-        }
+        arguments->options.base = option_base(state, value);
         return 0;
     case OPTION_JSON:
         arguments->json = true;
@@ -80,31 +68,13 @@ static error_t parse_option(int key, char *value, struct argp_state *state) {
 
 /* --- JSON ----------------------------------------------------------------------------------- */
 
-/* Text from files may be any bytes; JSON is UTF-8. */
-static json_t *json_text(const char *text, size_t length) {
-    json_t *value = json_stringn(text, length);
-    if (value == NULL) {
-        char *clean = strndup(text, length);
-        for (char *at = clean; clean != NULL && *at != '\0'; at++) {
-            if ((unsigned char)*at >= 0x80) {
-                *at = '?';
-            }
-        }
-        value = clean != NULL ? json_string(clean) : json_null();
-        free(clean);
-    }
-    return value;
-}
-
 static void set_text(json_t *object, const char *key, const char *text) {
-    json_object_set_new(object, key, json_text(text, strlen(text)));
+    json_object_set_new(object, key, json_text(text));
 }
 
 static void set_address(json_t *object, const char *key, uint32_t address) {
-    char text[16];
     if (address != 0) {
-        snprintf(text, sizeof text, "0x%08" PRIx32, address);
-        json_object_set_new(object, key, json_string(text));
+        json_object_set_new(object, key, json_address(address));
     }
 }
 
@@ -127,7 +97,7 @@ static json_t *json_evidence(const char *evidence) {
     json_t *lines = json_array();
     while (evidence != NULL && *evidence != '\0') {
         size_t length = strcspn(evidence, "\n");
-        json_array_append_new(lines, json_text(evidence, length));
+        json_array_append_new(lines, json_text_part(evidence, length));
         evidence += length + (evidence[length] == '\n');
     }
     return lines;
@@ -179,9 +149,7 @@ static void print_json(const char *file, const struct diagnosis *diagnosis) {
         set_number(object, "lines", diagnosis->lines);
         set_number(object, "damaged", diagnosis->damaged);
     }
-    json_dumpf(object, stdout, JSON_COMPACT);
-    putchar('\n');
-    json_decref(object);
+    json_print(object, stdout);
 }
 
 /* --- text ----------------------------------------------------------------------------------- */
@@ -252,8 +220,9 @@ static void print_regions(const struct image *image) {
     }
 }
 
-/* What to do next: one line a verdict, for a log and for a dump. */
-static const char *next_step(enum verdict verdict, bool is_log) {
+/* What to do next: one line a verdict, for a log and for a dump. A recording has all that a
+ * reproduction needs. */
+static const char *next_step(enum verdict verdict, bool is_log, bool is_recorded) {
     switch (verdict) {
     case VERDICT_CLEAN:
         return NULL;
@@ -271,6 +240,9 @@ static const char *next_step(enum verdict verdict, bool is_log) {
     case VERDICT_DOUBLE_FREE:
     case VERDICT_INVALID_FREE:
     case VERDICT_USE_AFTER_FREE:
+        if (is_recorded) {
+            return "reproduce it: convert the recorded calls to a trace and replay that";
+        }
         return "link the recorder into the firmware: it keeps who freed what";
     default:
         return is_log ? "reproduce it: convert the log to a trace and replay that"
@@ -280,7 +252,7 @@ static const char *next_step(enum verdict verdict, bool is_log) {
 
 static void print_next(const char *file, const struct diagnosis *diagnosis) {
     enum verdict verdict = diagnosis_verdict(diagnosis);
-    const char *step = next_step(verdict, diagnosis->lines != 0);
+    const char *step = next_step(verdict, diagnosis->lines != 0, diagnosis->recorded);
     if (step == NULL) {
         return;
     }
@@ -327,7 +299,7 @@ static int run_file(const struct arguments *arguments, const char *file) {
     if (arguments->json) {
         print_json(file, &diagnosis);
     } else {
-        char *shown = strcmp(file, "-") == 0 ? strdup("<stdin>") : name_printable(file);
+        char *shown = name_shown(file);
         print_text(file, shown != NULL ? shown : "?", &diagnosis);
         free(shown);
     }
@@ -340,11 +312,8 @@ int command_diagnose(int argc, char **argv) {
     static const struct argp parser = {option_table, parse_option, "FILE...", help_text,
                                        NULL,         NULL,         NULL};
     struct arguments arguments = {0};
-    char name[] = "wmheap diagnose";
     char error[1536];
-    argv[0] = name;
-    argp_err_exit_status = STATUS_UNUSABLE;
-    argp_parse(&parser, argc, argv, 0, NULL, &arguments);
+    options_parse(&parser, "diagnose", argc, argv, &arguments);
     if (arguments.elf != NULL) {
         arguments.options.firmware = firmware_open(arguments.elf, error, sizeof error);
         if (arguments.options.firmware == NULL) {

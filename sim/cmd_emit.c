@@ -2,19 +2,18 @@
  *
  * `wmheap emit`: a trace in, a test case in C out.
  */
-#include <argp.h> /* argument parsing: in glibc, so nothing to install */
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "command.h"
 #include "emit.h"
+#include "options.h"
 #include "output.h"
 
 struct arguments {
     const char *name;
-    const char *in;
-    const char *out;
+    struct in_out files;
 };
 
 enum { OPTION_NAME = 256 };
@@ -50,20 +49,8 @@ static error_t parse_option(int key, char *value, struct argp_state *state) {
         }
         arguments->name = value;
         return 0;
-    case ARGP_KEY_ARG:
-        if (state->arg_num >= 2) {
-            argp_error(state, "one trace and one output file are all that is taken");
-        } else if (state->arg_num == 0) {
-            arguments->in = value;
-        } else {
-            arguments->out = value;
-        }
-        return 0;
-    case ARGP_KEY_NO_ARGS:
-        argp_error(state, "a trace file is needed, or - for standard input");
-        return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return in_out_parse(key, value, state, &arguments->files);
     }
 }
 
@@ -74,11 +61,11 @@ static int run(const struct arguments *arguments, const char *shown) {
     char name[EMIT_NAME_MAX];
     char *text = NULL;
     size_t size = 0;
-    if (!trace_read_file(&trace, arguments->in, &error)) {
+    if (!trace_read_file(&trace, arguments->files.in, &error)) {
         fprintf(stderr, "wmheap: %s\n", error.text);
         return STATUS_UNUSABLE;
     }
-    emit_name(strcmp(arguments->in, "-") == 0 ? "stdin" : arguments->in, name);
+    emit_name(strcmp(arguments->files.in, "-") == 0 ? "stdin" : arguments->files.in, name);
     FILE *out = open_memstream(&text, &size);
     bool good = out != NULL;
     snprintf(error.text, sizeof error.text, "out of memory");
@@ -89,7 +76,7 @@ static int run(const struct arguments *arguments, const char *shown) {
     int status = STATUS_UNUSABLE;
     if (!good) {
         fprintf(stderr, "wmheap: %s: %s\n", shown, error.text);
-    } else if (output_begin(&output, arguments->out)) {
+    } else if (output_begin(&output, arguments->files.out)) {
         fwrite(text, 1, size, output.file);
         status = output_end(&output, true) ? STATUS_OK : STATUS_UNUSABLE;
     }
@@ -101,11 +88,8 @@ int command_emit(int argc, char **argv) {
     static const struct argp parser = {option_table, parse_option, "TRACE [OUT]", help_text,
                                        NULL,         NULL,         NULL};
     struct arguments arguments = {0};
-    char name[] = "wmheap emit";
-    argv[0] = name;
-    argp_err_exit_status = STATUS_UNUSABLE;
-    argp_parse(&parser, argc, argv, 0, NULL, &arguments);
-    char *shown = strcmp(arguments.in, "-") == 0 ? strdup("<stdin>") : name_printable(arguments.in);
+    options_parse(&parser, "emit", argc, argv, &arguments);
+    char *shown = name_shown(arguments.files.in);
     int status = run(&arguments, shown != NULL ? shown : "?");
     free(shown);
     return status;

@@ -2,21 +2,20 @@
  *
  * `wmheap replay`: arguments in, one line or one JSON object a file out.
  */
-#include <argp.h> /* argument parsing: in glibc, so nothing to install */
 #include <inttypes.h>
-#include <jansson.h> /* JSON: Debian's libjansson, small, keeps the order of keys */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "command.h"
+#include "json.h"
+#include "options.h"
 #include "replay.h"
 
 struct arguments {
     struct replay_options options;
     bool json;
-    char *settings[16]; /* --set */
-    size_t setting_count;
+    struct settings settings;
     char **files;
     size_t file_count;
 };
@@ -90,9 +89,7 @@ static bool parse_number(const char *text, size_t *value) {
 
 static error_t parse_option(int key, char *value, struct argp_state *state) {
     static const char *const depths[] = {"off", "addresses", "model", "full"};
-    static const char *const psram[] = {"none", "2M", "4M", "8M"};
     struct arguments *arguments = state->input;
-    struct trace_config scratch = {0};
     int index;
     switch (key) {
     case OPTION_CHECK:
@@ -116,24 +113,10 @@ static error_t parse_option(int key, char *value, struct argp_state *state) {
         }
         return 0;
     case OPTION_SET:
-        if (!trace_config_set(&scratch, value)) {
-            argp_error(state,
-                       "--set=%s: tracing=y|n, poisoning=none|light|comprehensive or "
-                       "realloc=move|inplace is needed",
-                       value);
-        }
-        if (arguments->setting_count == sizeof arguments->settings / sizeof(char *)) {
-            argp_error(state, "--set=%s: no more than %zu settings can be given", value,
-                       arguments->setting_count);
-        }
-        arguments->settings[arguments->setting_count++] = value;
+        settings_add(state, &arguments->settings, value);
         return 0;
     case OPTION_PSRAM:
-        index = choice(value, psram, 4);
-        if (index < 0) {
-            argp_error(state, "--psram=%s: one of none, 2M, 4M, 8M is needed", value);
-        }
-        arguments->options.psram_bytes = index == 0 ? 0 : 1u << (20 + index);
+        arguments->options.psram_bytes = option_psram(state, value);
         return 0;
     case ARGP_KEY_ARGS:
         arguments->files = state->argv + state->next;
@@ -159,40 +142,18 @@ static void on_progress(void *context, size_t done, size_t all) {
     progress_show(done, all);
 }
 
-/* Text from files may be any bytes; JSON is UTF-8. */
-static json_t *json_text(const char *text) {
-    json_t *value = json_string(text);
-    if (value == NULL) {
-        char *clean = strdup(text);
-        for (char *at = clean; clean != NULL && *at != '\0'; at++) {
-            if ((unsigned char)*at >= 0x80) {
-                *at = '?';
-            }
-        }
-        value = clean != NULL ? json_string(clean) : json_null();
-        free(clean);
-    }
-    return value;
-}
-
-static void set_address(json_t *object, const char *key, uint32_t address) {
-    char text[16];
-    snprintf(text, sizeof text, "0x%08" PRIx32, address);
-    json_object_set_new(object, key, json_string(text));
-}
-
 static json_t *json_fault(const struct replay_fault *fault) {
     json_t *object = json_object();
     json_object_set_new(object, "kind", json_string(fault->kind));
     json_object_set_new(object, "event", json_integer((json_int_t)fault->event));
-    set_address(object, "address", fault->address);
+    json_object_set_new(object, "address", json_address(fault->address));
     json_object_set_new(object, "site",
                         fault->site[0] != '\0' ? json_text(fault->site) : json_null());
     if (fault->reason[0] != '\0') {
         json_object_set_new(object, "reason", json_text(fault->reason));
     }
     if (fault->before != 0) {
-        set_address(object, "before", fault->before);
+        json_object_set_new(object, "before", json_address(fault->before));
     }
     if (fault->before_site[0] != '\0') {
         json_object_set_new(object, "before_site", json_text(fault->before_site));
@@ -206,13 +167,17 @@ static json_t *json_fault(const struct replay_fault *fault) {
 static void print_json(const char *file, const struct replay_result *result, const char *console) {
     json_t *object = json_object();
     json_t *faults = json_array();
-    for (size_t i = 0; i < result->fault_count; i++) {
+    for (size_t i = 0; i < result->faults_kept; i++) {
         json_array_append_new(faults, json_fault(&result->faults[i]));
     }
     json_object_set_new(object, "file", json_text(file));
     json_object_set_new(object, "events", json_integer((json_int_t)result->events));
     json_object_set_new(object, "mismatches", json_integer((json_int_t)result->mismatches));
     json_object_set_new(object, "faults", faults);
+    if (result->fault_count > result->faults_kept) {
+        json_int_t more = (json_int_t)(result->fault_count - result->faults_kept);
+        json_object_set_new(object, "more_faults", json_integer(more));
+    }
     json_object_set_new(object, "free", json_integer(result->free_bytes));
     json_object_set_new(object, "min_free", json_integer(result->min_free_bytes));
     if (result->mismatches != 0) {
@@ -230,9 +195,7 @@ static void print_json(const char *file, const struct replay_result *result, con
     if (console != NULL && *console != '\0') {
         json_object_set_new(object, "console", json_text(console));
     }
-    json_dumpf(object, stdout, JSON_COMPACT);
-    putchar('\n');
-    json_decref(object);
+    json_print(object, stdout);
 }
 
 /* The line of the file that holds an event, for messages. */
@@ -253,8 +216,8 @@ static void print_where(const char *file, const struct trace *trace, size_t even
 /* The command that shows this event again, for a shell. */
 static void print_again(const struct arguments *arguments, const char *file, size_t event) {
     printf("  again: wmheap replay");
-    for (size_t i = 0; i < arguments->setting_count; i++) {
-        printf(" --set=%s", arguments->settings[i]);
+    for (size_t i = 0; i < arguments->settings.count; i++) {
+        printf(" --set=%s", arguments->settings.list[i]);
     }
     uint32_t psram = arguments->options.psram_bytes;
     if (psram == 0) {
@@ -319,7 +282,8 @@ static void print_text(const struct arguments *arguments, const char *file, cons
         print_fault(shown, trace, &result->faults[i]);
     }
     if (result->fault_count > FAULTS_SHOWN) {
-        printf("  and %zu faults more; --json lists all\n", result->fault_count - FAULTS_SHOWN);
+        printf("  and %zu faults more; --json lists %s\n", result->fault_count - FAULTS_SHOWN,
+               result->fault_count == result->faults_kept ? "all" : "thousands");
     }
     if (result->stopped && result->events < trace->event_count) {
         printf("  the board stops here: %zu events were not run\n",
@@ -335,9 +299,7 @@ static int run_file(const struct arguments *arguments, const char *file, const c
         fprintf(stderr, "wmheap: %s\n", error.text);
         return STATUS_UNUSABLE;
     }
-    for (size_t i = 0; i < arguments->setting_count; i++) {
-        trace_config_set(&trace.config, arguments->settings[i]);
-    }
+    settings_apply(&arguments->settings, &trace.config);
     struct replay_result result;
     struct replay_options options = arguments->options;
     struct console console = {.keep = arguments->json};
@@ -373,14 +335,11 @@ int command_replay(int argc, char **argv) {
                                        NULL,         NULL,         NULL};
     struct arguments arguments = {
         .options = {.check = REPLAY_CHECK_FULL, .psram_bytes = REPLAY_PSRAM_AS_TRACED}};
-    char name[] = "wmheap replay";
-    argv[0] = name;
-    argp_err_exit_status = STATUS_UNUSABLE;
-    argp_parse(&parser, argc, argv, 0, NULL, &arguments);
+    options_parse(&parser, "replay", argc, argv, &arguments);
     int status = STATUS_OK;
     for (size_t i = 0; i < arguments.file_count; i++) {
         const char *file = arguments.files[i];
-        char *shown = strcmp(file, "-") == 0 ? strdup("<stdin>") : name_printable(file);
+        char *shown = name_shown(file);
         int one = run_file(&arguments, file, shown != NULL ? shown : "?");
         free(shown);
         status = one > status ? one : status;

@@ -2,23 +2,21 @@
  *
  * `wmheap shrink`: a failing trace in, the smallest that fails the same way out.
  */
-#include <argp.h> /* argument parsing: in glibc, so nothing to install */
 #include <inttypes.h>
-#include <jansson.h> /* JSON: see cmd_replay.c */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "command.h"
+#include "json.h"
+#include "options.h"
 #include "output.h"
 #include "shrink.h"
 
 struct arguments {
     bool json;
-    char *settings[16]; /* --set */
-    size_t setting_count;
-    const char *in;
-    const char *out;
+    struct settings settings;
+    struct in_out files;
 };
 
 enum { OPTION_JSON = 256, OPTION_SET };
@@ -43,32 +41,15 @@ static const char help_text[] =
 
 static error_t parse_option(int key, char *value, struct argp_state *state) {
     struct arguments *arguments = state->input;
-    struct trace_config scratch = {0};
     switch (key) {
     case OPTION_JSON:
         arguments->json = true;
         return 0;
     case OPTION_SET:
-        if (!trace_config_set(&scratch, value) ||
-            arguments->setting_count == sizeof arguments->settings / sizeof(char *)) {
-            argp_error(state, "--set %s: no such key or value", value);
-        }
-        arguments->settings[arguments->setting_count++] = value;
-        return 0;
-    case ARGP_KEY_ARG:
-        if (state->arg_num >= 2) {
-            argp_error(state, "one trace and one output file are all that is taken");
-        } else if (state->arg_num == 0) {
-            arguments->in = value;
-        } else {
-            arguments->out = value;
-        }
-        return 0;
-    case ARGP_KEY_NO_ARGS:
-        argp_error(state, "a trace file is needed, or - for standard input");
+        settings_add(state, &arguments->settings, value);
         return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return in_out_parse(key, value, state, &arguments->files);
     }
 }
 
@@ -99,25 +80,8 @@ static char *failure_words(const struct shrink_failure *failure) {
     return length < 0 ? NULL : words;
 }
 
-/* Text from files may be any bytes; JSON is UTF-8. */
-static json_t *json_text(const char *text) {
-    json_t *value = json_string(text);
-    if (value == NULL) {
-        char *clean = strdup(text);
-        for (char *at = clean; clean != NULL && *at != '\0'; at++) {
-            if ((unsigned char)*at >= 0x80) {
-                *at = '?';
-            }
-        }
-        value = clean != NULL ? json_string(clean) : json_null();
-        free(clean);
-    }
-    return value;
-}
-
 static json_t *json_failure(const struct shrink_failure *failure) {
     json_t *object = json_object();
-    char address[16];
     json_object_set_new(object, "kind", json_string(failure->mismatch ? "mismatch" : "fault"));
     json_object_set_new(object, "what", json_string(failure->what));
     json_object_set_new(object, "event", json_integer((json_int_t)failure->event));
@@ -127,8 +91,7 @@ static json_t *json_failure(const struct shrink_failure *failure) {
         json_object_set_new(object, "got", json_integer(failure->got));
         return object;
     }
-    snprintf(address, sizeof address, "0x%08" PRIx32, failure->address);
-    json_object_set_new(object, "address", json_string(address));
+    json_object_set_new(object, "address", json_address(failure->address));
     if (failure->site[0] != '\0') {
         json_object_set_new(object, "site", json_text(failure->site));
     }
@@ -141,9 +104,9 @@ static json_t *json_failure(const struct shrink_failure *failure) {
 static void print_json(const struct arguments *arguments, const struct shrink_report *report,
                        const char *text) {
     json_t *object = json_object();
-    json_object_set_new(object, "file", json_text(arguments->in));
-    if (arguments->out != NULL) {
-        json_object_set_new(object, "out", json_text(arguments->out));
+    json_object_set_new(object, "file", json_text(arguments->files.in));
+    if (arguments->files.out != NULL) {
+        json_object_set_new(object, "out", json_text(arguments->files.out));
     }
     json_object_set_new(object, "events_before", json_integer((json_int_t)report->events_before));
     json_object_set_new(object, "events", json_integer((json_int_t)report->events_after));
@@ -152,9 +115,7 @@ static void print_json(const struct arguments *arguments, const struct shrink_re
     if (text != NULL) {
         json_object_set_new(object, "trace", json_text(text));
     }
-    json_dumpf(object, stdout, JSON_COMPACT);
-    putchar('\n');
-    json_decref(object);
+    json_print(object, stdout);
 }
 
 static bool same_file(const char *a, const char *b) { return b == NULL || strcmp(b, a) == 0; }
@@ -196,7 +157,7 @@ static char *trace_text(const struct trace *trace, const char *shown,
 
 static int write_result(const struct arguments *arguments, const char *shown,
                         const struct trace *trace, const struct shrink_report *report) {
-    bool to_stdout = same_file("-", arguments->out);
+    bool to_stdout = same_file("-", arguments->files.out);
     char *text = trace_text(trace, shown, report);
     struct output output = {0};
     if (text == NULL) {
@@ -205,7 +166,7 @@ static int write_result(const struct arguments *arguments, const char *shown,
     }
     bool good = true;
     if (!to_stdout || !arguments->json) {
-        good = output_begin(&output, arguments->out);
+        good = output_begin(&output, arguments->files.out);
         if (good) {
             fputs(text, output.file);
             good = output_end(&output, true);
@@ -229,13 +190,11 @@ static int run(const struct arguments *arguments, const char *shown) {
     struct shrink_report report;
     struct shrink_options options = {.on_progress = on_progress};
     progress_begin(shown);
-    if (!trace_read_file(&trace, arguments->in, &error)) {
+    if (!trace_read_file(&trace, arguments->files.in, &error)) {
         fprintf(stderr, "wmheap: %s\n", error.text);
         return STATUS_UNUSABLE;
     }
-    for (size_t i = 0; i < arguments->setting_count; i++) {
-        trace_config_set(&trace.config, arguments->settings[i]);
-    }
+    settings_apply(&arguments->settings, &trace.config);
     enum shrink_outcome outcome = shrink_trace(&trace, &options, &report, &error);
     progress_end();
     int status = STATUS_UNUSABLE;
@@ -254,11 +213,8 @@ int command_shrink(int argc, char **argv) {
     static const struct argp parser = {option_table, parse_option, "TRACE [OUT]", help_text,
                                        NULL,         NULL,         NULL};
     struct arguments arguments = {0};
-    char name[] = "wmheap shrink";
-    argv[0] = name;
-    argp_err_exit_status = STATUS_UNUSABLE;
-    argp_parse(&parser, argc, argv, 0, NULL, &arguments);
-    char *shown = strcmp(arguments.in, "-") == 0 ? strdup("<stdin>") : name_printable(arguments.in);
+    options_parse(&parser, "shrink", argc, argv, &arguments);
+    char *shown = name_shown(arguments.files.in);
     int status = run(&arguments, shown != NULL ? shown : "?");
     free(shown);
     return status;

@@ -2,14 +2,14 @@
  *
  * `wmheap whatif`: would this workload fit on another board or with other options?
  */
-#include <argp.h> /* argument parsing: in glibc, so nothing to install */
 #include <inttypes.h>
-#include <jansson.h> /* JSON: see cmd_replay.c */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "command.h"
+#include "json.h"
+#include "options.h"
 #include "whatif.h"
 
 #define STARTS_MAX 8
@@ -71,17 +71,6 @@ static void parse_start(struct argp_state *state, struct arguments *arguments, c
     arguments->starts[arguments->start_count++].start = (uint32_t)start;
 }
 
-static void parse_psram(struct argp_state *state, struct arguments *arguments, const char *text) {
-    static const char *const sizes[] = {"none", "2M", "4M", "8M"};
-    for (unsigned i = 0; i < 4; i++) {
-        if (strcmp(text, sizes[i]) == 0) {
-            arguments->psram_bytes = i == 0 ? 0 : 1u << (20 + i);
-            return;
-        }
-    }
-    argp_error(state, "--psram=%s: one of none, 2M, 4M, 8M is needed", text);
-}
-
 static error_t parse_option(int key, char *value, struct argp_state *state) {
     struct arguments *arguments = state->input;
     switch (key) {
@@ -97,7 +86,7 @@ static error_t parse_option(int key, char *value, struct argp_state *state) {
         arguments->poisoning = setting_of(state, "poisoning", value);
         return 0;
     case OPTION_PSRAM:
-        parse_psram(state, arguments, value);
+        arguments->psram_bytes = option_psram(state, value);
         return 0;
     case OPTION_HEAP_START:
         parse_start(state, arguments, value);
@@ -182,24 +171,7 @@ static void print_text(const struct trace *trace, const char *shown, uint32_t sr
     }
 }
 
-/* --- JSON ---------------------------------------------------------------------------------------
- */
-
-/* Text from files may be any bytes; JSON is UTF-8. */
-static json_t *json_text(const char *text) {
-    json_t *value = json_string(text);
-    if (value == NULL) {
-        char *clean = strdup(text);
-        for (char *at = clean; clean != NULL && *at != '\0'; at++) {
-            if ((unsigned char)*at >= 0x80) {
-                *at = '?';
-            }
-        }
-        value = clean != NULL ? json_string(clean) : json_null();
-        free(clean);
-    }
-    return value;
-}
+/* --- JSON ------------------------------------------------------------------------------------ */
 
 static json_t *json_low(const struct whatif_low *low) {
     json_t *object = json_object();
@@ -260,13 +232,10 @@ static void print_json(const struct trace *trace, const char *file,
             json_object_set_new(object, "beyond", json_failure(trace, &result->beyond));
         }
     }
-    json_dumpf(object, stdout, JSON_COMPACT);
-    putchar('\n');
-    json_decref(object);
+    json_print(object, stdout);
 }
 
-/* --- the question -------------------------------------------------------------------------------
- */
+/* --- the question ---------------------------------------------------------------------------- */
 
 static void on_progress(void *context, size_t done, size_t all) {
     (void)context;
@@ -350,12 +319,8 @@ int command_whatif(int argc, char **argv) {
     static const struct argp parser = {option_table, parse_option, "TRACE", help_text,
                                        NULL,         NULL,         NULL};
     struct arguments arguments = {.psram_bytes = REPLAY_PSRAM_AS_TRACED};
-    char name[] = "wmheap whatif";
-    argv[0] = name;
-    argp_err_exit_status = STATUS_UNUSABLE;
-    argp_parse(&parser, argc, argv, 0, NULL, &arguments);
-    char *shown =
-        strcmp(arguments.file, "-") == 0 ? strdup("<stdin>") : name_printable(arguments.file);
+    options_parse(&parser, "whatif", argc, argv, &arguments);
+    char *shown = name_shown(arguments.file);
     int status = run(&arguments, shown != NULL ? shown : "?");
     free(shown);
     free(arguments.tracing);

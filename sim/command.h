@@ -19,6 +19,8 @@ int command_convert(int argc, char **argv);
 int command_shrink(int argc, char **argv);
 int command_emit(int argc, char **argv);
 int command_whatif(int argc, char **argv);
+int command_crosscheck(int argc, char **argv);
+int command_cost(int argc, char **argv);
 
 /* A file's name fit for a terminal and for one line: control bytes as \xNN. The caller frees
  * it; NULL if memory is short. */

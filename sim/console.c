@@ -15,7 +15,7 @@
 
 #include "console_internal.h"
 
-#define CHUNK_BYTES (1u << 20)
+#define CHUNK_BYTES (1u << 16)
 #define BROKEN_AGE_MAX 4u /* log lines that may stand in the middle of a torn print */
 
 /* The beginning of something whose end has not come yet. */

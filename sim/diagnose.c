@@ -36,6 +36,22 @@ static ssize_t peeked_read(void *cookie, char *buffer, size_t size) {
     return got == 0 && ferror(peeked->file) ? -1 : (ssize_t)got;
 }
 
+/* Reads the rest, and one byte more than there may be. False: out of memory. */
+static bool peeked_complete(struct peeked *peeked) {
+    size_t room = PEEK_BYTES;
+    while (peeked->length == room && room <= MEMORY_BYTES_MAX) {
+        room *= 8;
+        room = room < MEMORY_BYTES_MAX ? room : MEMORY_BYTES_MAX + 1;
+        char *bytes = realloc(peeked->bytes, room);
+        if (bytes == NULL) {
+            return false;
+        }
+        peeked->bytes = bytes;
+        peeked->length += fread(bytes + peeked->length, 1, room - peeked->length, peeked->file);
+    }
+    return true;
+}
+
 /* Text: at most one byte in eight is none that a terminal shows. */
 static bool is_text(const char *bytes, size_t length) {
     size_t other = 0;
@@ -63,24 +79,17 @@ static bool diagnose_as_log(struct peeked *peeked, const char *name,
 static bool diagnose_as_memory(struct peeked *peeked, const char *name,
                                const struct diagnose_options *options, struct diagnosis *diagnosis,
                                char *error, size_t error_size) {
-    char *bytes = malloc(MEMORY_BYTES_MAX + 1);
-    if (bytes == NULL) {
-        snprintf(error, error_size, "%s: out of memory", name);
-        return false;
-    }
-    memcpy(bytes, peeked->bytes, peeked->length);
-    size_t size = peeked->length + fread(bytes + peeked->length, 1,
-                                         MEMORY_BYTES_MAX + 1 - peeked->length, peeked->file);
     bool ok = false;
-    if (ferror(peeked->file)) {
+    if (!peeked_complete(peeked)) {
+        snprintf(error, error_size, "%s: out of memory", name);
+    } else if (ferror(peeked->file)) {
         snprintf(error, error_size, "%s: %s", name, strerror(errno));
-    } else if (size > MEMORY_BYTES_MAX) {
+    } else if (peeked->length > MEMORY_BYTES_MAX) {
         snprintf(error, error_size, "%s: longer than 8 MiB, and no console log", name);
     } else {
-        ok = diagnose_memory((const uint8_t *)bytes, size, name, options, diagnosis, error,
-                             error_size);
+        ok = diagnose_memory((const uint8_t *)peeked->bytes, peeked->length, name, options,
+                             diagnosis, error, error_size);
     }
-    free(bytes);
     return ok;
 }
 

@@ -21,14 +21,19 @@ struct diagnosis {
     struct image image; /* the last heap seen, as far as it is known */
     uint64_t lines;     /* of a log; 0 for dumps */
     uint64_t damaged;   /* lines that could not be read although they began like known ones */
+    bool recorded;      /* a firmware's recorder has told of its calls */
     uint32_t exception; /* number, or DIAGNOSE_NO_EXCEPTION */
     uint32_t pc;        /* of the exception; 0 if not known */
     uint32_t r15;       /* return address at the exception */
 };
 
+struct recording;
+
 struct diagnose_options {
-    struct firmware *firmware; /* NULL: none given */
-    bool has_base;             /* a raw memory image: its first byte's address follows */
+    struct firmware *firmware;   /* NULL: none given */
+    struct recording *recording; /* if not NULL: takes a dump's recorded calls, together with
+                                  * the heap they led to, unless that heap is smashed */
+    bool has_base;               /* a raw memory image: its first byte's address follows */
     uint32_t base;
 };
 

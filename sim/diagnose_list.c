@@ -81,6 +81,8 @@ static void list_open(struct log_state *state) {
     list->damaged_before = console_damaged(state->console) + state->implausible;
     list->expected = 0;
     list->missing_bytes = 0;
+    list->missing_lines = 0;
+    list->log_lines = state->log_lines;
     list->open = true;
 }
 
@@ -145,11 +147,12 @@ void log_list_block(struct log_state *state, const struct console_record *record
 }
 
 static void count_missing(struct log_state *state, uint64_t all) {
-    const struct log_list *list = &state->list;
+    struct log_list *list = &state->list;
     uint64_t damaged = console_damaged(state->console) + state->implausible - list->damaged_before;
     uint64_t seen = list->count + damaged;
     if (all > seen && all <= LIST_BLOCKS_MAX) {
-        state->missing += all - seen;
+        list->missing_lines = all - seen;
+        state->missing += list->missing_lines;
     }
 }
 
@@ -193,6 +196,8 @@ void log_list_close(struct log_state *state) {
     if (overlaps != 0) { /* wrong digits, or a list that ran through smashed headers */
         list->complete = false;
         state->implausible += overlaps;
+    } else {
+        log_balance_list(state);
     }
     const struct log_list *previous = state->previous.count != 0 ? &state->previous : NULL;
     /* A list that broke off, at a reset for example, says nothing about growth. */

@@ -7,6 +7,7 @@
  * by. Findings of all boots are kept, up to a number no person reads beyond.
  */
 #include "diagnose_log.h"
+#include "diagnose_recorder.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -69,6 +70,9 @@ static void fold_findings(struct log_state *state, size_t before) {
         finding->evidence = NULL;
     }
     findings->count = kept;
+    if (state->boot_findings > kept) {
+        state->boot_findings = kept; /* the boot that has just ended had nothing new */
+    }
 }
 
 static void tell_repeats(struct log_state *state) {
@@ -99,6 +103,10 @@ static void boot_end(struct log_state *state) {
     if (!growth_judge(&state->growth, &diagnosis->image, &diagnosis->findings)) {
         state->out_of_memory = true;
     }
+    if (diagnosis->findings.count > state->boot_findings &&
+        !log_balance_tell(&state->balance, &diagnosis->findings.list[state->boot_findings])) {
+        state->out_of_memory = true;
+    }
 }
 
 static void boot_begin(struct log_state *state) {
@@ -111,6 +119,9 @@ static void boot_begin(struct log_state *state) {
     log_list_forget(state);
     growth_restart(&state->growth);
     state->stats = (struct log_stats){0};
+    state->balance = (struct log_balance){0};
+    state->log_lines = 0;
+    state->boot_findings = state->diagnosis->findings.count;
     state->crash = (struct log_crash){0};
     state->request = (struct log_request){0};
     state->boot_has_size = state->boot_has_banner = false;
@@ -144,7 +155,10 @@ static void see_stats_row(struct log_state *state, const struct console_record *
     static const char *const names[] = {"SRAM", "DRAM", "PSRAM"};
     struct log_stats *stats = &state->stats;
     if (record->text.length == 5 && memcmp(record->text.at, "Total", 5) == 0) {
-        *stats = (struct log_stats){.has_total = true, .total = record->size, .line = state->line};
+        *stats = (struct log_stats){.has_total = true,
+                                    .total = record->size,
+                                    .line = state->line,
+                                    .log_lines = state->log_lines};
         growth_add_total(&state->growth, record->size);
         return;
     }
@@ -155,6 +169,7 @@ static void see_stats_row(struct log_state *state, const struct console_record *
             stats->free_bytes[i] = record->size;
             stats->minimum[i] = record->minimum;
             stats->line = state->line;
+            stats->log_lines = state->log_lines;
         }
     }
 }
@@ -316,6 +331,7 @@ static void follow(struct log_state *state, const struct console_record *record)
     size_t before = state->diagnosis->findings.count;
     state->line = record->line;
     state->recognized += record->kind != CONSOLE_OTHER;
+    state->log_lines += record->kind == CONSOLE_LOG && record->ms != CONSOLE_NO_MS;
     switch (record->kind) {
     case CONSOLE_OTHER:
     case CONSOLE_LOG:
@@ -370,11 +386,22 @@ static void follow(struct log_state *state, const struct console_record *record)
 
 /* --- the file ------------------------------------------------------------------------------- */
 
+static void judge_recording(struct log_state *state) {
+    const struct recorder_case judged = {.boot = &state->recording.boot,
+                                         .firmware = state->options->firmware,
+                                         .findings = &state->diagnosis->findings};
+    recording_end(&state->recording);
+    state->diagnosis->recorded = state->recording.boot.event_count > 0;
+    if (state->recording.out_of_memory || !recorder_judge(&judged)) {
+        state->out_of_memory = true;
+    }
+}
+
 static void finish(struct log_state *state) {
     struct diagnosis *diagnosis = state->diagnosis;
     size_t before = diagnosis->findings.count;
     boot_end(state);
-    log_recorder_judge(state);
+    judge_recording(state);
     fold_findings(state, before);
     tell_repeats(state);
     if ((state->list.count != 0 || state->stats.has_total) && !log_image_build(state)) {

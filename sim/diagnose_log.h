@@ -4,8 +4,9 @@
  * shown so far. Everything in here is bounded, however long the log is.
  *
  * diagnose_log.c follows the records, diagnose_list.c collects tracing lists and turns the
- * last one into an image, diagnose_growth.c compares the lists of a boot, diagnose_rules.c
- * judges crashes, diagnose_request.c failed requests, diagnose_recorder.c recordings.
+ * last one into an image, diagnose_balance.c adds them up with the stats,
+ * diagnose_growth.c compares the lists of a boot, diagnose_rules.c
+ * judges crashes, diagnose_request.c failed requests, diagnose_recorder.c the recording.
  */
 #ifndef DIAGNOSE_LOG_H
 #define DIAGNOSE_LOG_H
@@ -34,7 +35,9 @@ struct log_list {
     bool doubtful;
     bool doubt_appended;    /* that line's block is the last of the list */
     uint32_t expected;      /* number of blocks by the summary; 0 if there was none */
-    uint64_t missing_bytes; /* by the summary */
+    uint64_t missing_bytes; /* by the summary, or by the stats */
+    uint64_t missing_lines; /* by the index or the summary */
+    uint64_t log_lines;     /* of the boot, before the list */
     uint64_t begin_line;
     uint64_t end_line;
     uint64_t damaged_before; /* the reader's count when the list began */
@@ -51,6 +54,17 @@ struct log_stats {
     uint32_t free_bytes[IMAGE_REGIONS_MAX];
     uint32_t minimum[IMAGE_REGIONS_MAX];
     uint64_t line;
+    uint64_t log_lines; /* of the boot, before its last row */
+};
+
+/* Live and free bytes of a boot, which are constant. */
+struct log_balance {
+    uint64_t sum;
+    uint64_t line;  /* that says so; 0: none yet */
+    uint64_t other; /* a sum that differs */
+    uint64_t other_line;
+    uint64_t lost; /* bytes that lists lack */
+    uint64_t lost_line;
 };
 
 /* --- growth --------------------------------------------------------------------------------- */
@@ -127,7 +141,10 @@ struct log_state {
     uint64_t missing;     /* lines of lists that never came */
     uint32_t boots;
     bool boot_has_size, boot_has_banner;
-    uint64_t recent_ms[3];    /* oldest first */
+    uint64_t recent_ms[3]; /* oldest first */
+    uint64_t log_lines;    /* of this boot */
+    size_t boot_findings;  /* there were so many when it began */
+    struct log_balance balance;
     struct log_list list;     /* the last one, perhaps still open */
     struct log_list previous; /* the one before, of the same boot */
     struct log_stats stats;
@@ -150,6 +167,13 @@ void log_list_forget(struct log_state *state); /* a boot begins */
 bool log_image_build(struct log_state *state);
 const struct log_block *log_list_find(const struct log_list *list, uint32_t pointer);
 
+/* diagnose_balance.c */
+/* The list has been closed, a corruption with its stats has come. */
+void log_balance_list(struct log_state *state);
+void log_balance_corruption(struct log_state *state);
+/* What deviates in a boot, beside one of its findings. */
+bool log_balance_tell(const struct log_balance *balance, struct finding *finding);
+
 /* diagnose_growth.c */
 bool growth_add_list(struct growth *growth, const struct log_list *list,
                      const struct log_list *previous);
@@ -171,9 +195,5 @@ bool request_parse(const char *text, size_t length, uint32_t *size, uint32_t *ca
 void log_request_seen(struct log_state *state, const struct console_record *record);
 /* Judges the waiting request by the heap as it is known now; `last`: nothing better comes. */
 void log_request_judge(struct log_state *state, bool last);
-
-/* diagnose_recorder.c */
-/* After the last line: what the recorder's lines say. */
-void log_recorder_judge(struct log_state *state);
 
 #endif

@@ -8,8 +8,10 @@
  * and the lines of the assertions are those of the SDK v2.3 and v2.4.
  */
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "../core/wm_heap_debug.h"
 #include "diagnose_log.h"
 #include "trace.h"
 
@@ -58,6 +60,34 @@ static enum heap_assert kind_of(const struct log_crash *crash) {
         }
     }
     return ASSERT_OTHER;
+}
+
+/* The core's port on the W800 says what it found in an assertion of its own: "heap: KIND of
+ * ADDRESS: ..." (core/port/w800_port.c). NONE: it is another's. */
+static enum wm_heap_fault_kind own_fault(const struct log_crash *crash, uint32_t *pointer) {
+    static const struct {
+        const char *name;
+        enum wm_heap_fault_kind kind;
+    } faults[] = {
+#define FAULT_NAME(kind, text) {(text), WM_HEAP_FAULT_##kind},
+        WM_HEAP_FAULTS(FAULT_NAME)
+#undef FAULT_NAME
+    };
+    static const char prefix[] = "heap: ";
+    static const char between[] = " of 0x";
+    if (!crash->assertion || strncmp(crash->expression, prefix, sizeof prefix - 1) != 0) {
+        return WM_HEAP_FAULT_NONE;
+    }
+    const char *name = crash->expression + sizeof prefix - 1;
+    for (size_t i = 1; i < sizeof faults / sizeof *faults; i++) {
+        size_t length = strlen(faults[i].name);
+        if (strncmp(name, faults[i].name, length) == 0 &&
+            strncmp(name + length, between, sizeof between - 1) == 0) {
+            *pointer = (uint32_t)strtoul(name + length + sizeof between - 1, NULL, 16);
+            return faults[i].kind;
+        }
+    }
+    return WM_HEAP_FAULT_NONE;
 }
 
 /* --- evidence that several rules give ------------------------------------------------------- */
@@ -298,7 +328,34 @@ static struct judgement judge(const struct log_state *state, enum heap_assert ki
                              : (struct judgement){VERDICT_ASSERT, true, ""};
 }
 
+static bool report_own(struct log_state *state, enum wm_heap_fault_kind kind, uint32_t pointer) {
+    const struct log_crash *crash = &state->crash;
+    enum verdict verdict = verdict_of_fault(kind);
+    struct finding *finding = findings_add(&state->diagnosis->findings, verdict, true);
+    if (finding == NULL) {
+        return false;
+    }
+    finding->address = pointer;
+    if (verdict == VERDICT_SMASHED_HEADER) {
+        finding->victim = pointer;
+    }
+    if (crash->assert_file[0] != '\0') {
+        snprintf(finding->site, sizeof finding->site, "%s:%" PRIu32, crash->assert_file,
+                 crash->assert_line);
+    }
+    if (crash->corruption && crash->pointer == pointer) {
+        finding->size = crash->size;
+    }
+    return tell_assertion(state, finding) && tell_neighbours(state, finding) &&
+           tell_exception(state, finding);
+}
+
 static bool report_heap(struct log_state *state) {
+    uint32_t pointer = 0;
+    enum wm_heap_fault_kind own = own_fault(&state->crash, &pointer);
+    if (own != WM_HEAP_FAULT_NONE) {
+        return report_own(state, own, pointer);
+    }
     enum heap_assert kind = kind_of(&state->crash);
     struct judgement judgement = judge(state, kind);
     bool is_block =
@@ -355,6 +412,7 @@ void log_crash_flush(struct log_state *state) {
     bool ok = true;
     if (crash->corruption || crash->assertion || crash->exception || crash->stack_overflow) {
         log_list_close(state);
+        log_balance_corruption(state);
         ok = log_image_build(state);
     }
     if (ok && (crash->corruption || crash->assertion)) {

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../core/wm_heap_debug.h"
+
 const char *verdict_name(enum verdict verdict) {
     static const char *const names[VERDICT_COUNT] = {
 #define VERDICT_NAME(name, text) [VERDICT_##name] = (text),
@@ -18,6 +20,28 @@ const char *verdict_name(enum verdict verdict) {
 #undef VERDICT_NAME
     };
     return (unsigned)verdict < VERDICT_COUNT ? names[verdict] : "unknown";
+}
+
+enum verdict verdict_of_fault(uint32_t kind) {
+    switch (kind) {
+    case WM_HEAP_FAULT_DOUBLE_FREE:
+        return VERDICT_DOUBLE_FREE;
+    case WM_HEAP_FAULT_FOREIGN_POINTER:
+    case WM_HEAP_FAULT_INTERIOR_POINTER:
+        return VERDICT_INVALID_FREE;
+    case WM_HEAP_FAULT_SMASHED_HEADER:
+    case WM_HEAP_FAULT_SMASHED_FREE_BLOCK:
+    case WM_HEAP_FAULT_SMASHED_END_MARKER:
+        return VERDICT_SMASHED_HEADER;
+    case WM_HEAP_FAULT_OVERFLOW:
+        return VERDICT_OVERFLOW;
+    case WM_HEAP_FAULT_UNDERFLOW:
+        return VERDICT_UNDERFLOW;
+    case WM_HEAP_FAULT_USE_AFTER_FREE:
+        return VERDICT_USE_AFTER_FREE;
+    default:
+        return VERDICT_ASSERT;
+    }
 }
 
 struct finding *findings_add(struct findings *findings, enum verdict verdict, bool certain) {

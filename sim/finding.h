@@ -35,6 +35,9 @@ enum verdict {
 };
 const char *verdict_name(enum verdict verdict);
 
+/* What a fault that the core reported (enum wm_heap_fault_kind) comes to. */
+enum verdict verdict_of_fault(uint32_t kind);
+
 struct finding {
     enum verdict verdict;
     bool certain;     /* else likely */

@@ -184,13 +184,16 @@ static enum outcome read_memory(const struct ramdump_memory *memory,
                                 const struct diagnose_options *options,
                                 struct diagnosis *diagnosis) {
     const uint32_t own = ramdump_find_own(memory);
+    enum outcome outcome = NO_MEMORY;
     if (own == 0) {
-        return read_sdk(memory, options, diagnosis);
+        outcome = read_sdk(memory, options, diagnosis);
+    } else if (!ramdump_own_is_readable(memory, own)) {
+        outcome = OTHER_VERSION;
+    } else if (ramdump_read_own(memory, own, options, diagnosis)) {
+        outcome = FOUND;
     }
-    if (!ramdump_own_is_readable(memory, own)) {
-        return OTHER_VERSION;
-    }
-    return ramdump_read_own(memory, own, options, diagnosis) ? FOUND : NO_MEMORY;
+    return outcome != FOUND || ramdump_read_recorder(memory, options, diagnosis) ? outcome
+                                                                                 : NO_MEMORY;
 }
 
 /* What of the bytes is memory, and where; a cut dump is tried with registers first. */

@@ -2,12 +2,13 @@
  *
  * The parts of reading a RAM dump, in the order in which they run:
  *
- *   ramdump.c        what kind of dump it is, its registers
- *   ramdump_find.c   where the SDK's heap lies and which build it is
- *   ramdump_check.c  is this the header of a live block, of a free one?
- *   ramdump_walk.c   the blocks of a region, around smashed headers
- *   ramdump_judge.c  what smashed them
- *   ramdump_own.c    instead of the last four: a dump of our own core
+ *   ramdump.c           what kind of dump it is, its registers
+ *   ramdump_find.c      where the SDK's heap lies and which build it is
+ *   ramdump_check.c     is this the header of a live block, of a free one?
+ *   ramdump_walk.c      the blocks of a region, around smashed headers
+ *   ramdump_judge.c     what smashed them
+ *   ramdump_own.c       instead of the last four: a dump of our own core
+ *   ramdump_recorder.c  the ring of the firmware's recorder, if there is one
  *
  * Headers of the SDK's heap are little-endian words: next 0, size with bit 31 set if live 4,
  * heap pointer (the region's descriptor + 16) 8, capabilities 12, with tracing file 16 and
@@ -16,9 +17,11 @@
 #ifndef RAMDUMP_H
 #define RAMDUMP_H
 
+#include <endian.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "diagnose.h"
 
@@ -83,10 +86,29 @@ struct ramdump_heap {
     size_t link_count, link_room;
 };
 
-/* --- memory (ramdump_check.c) */
-bool ramdump_holds(const struct ramdump_memory *memory, uint32_t address, uint32_t size);
-uint32_t ramdump_word(const struct ramdump_memory *memory, uint32_t address); /* 0 if not there */
-uint8_t ramdump_byte(const struct ramdump_memory *memory, uint32_t address);
+/* --- memory: here, because every word of a dump is looked at several times */
+static inline bool ramdump_holds(const struct ramdump_memory *memory, uint32_t address,
+                                 uint32_t size) {
+    const uint32_t offset = address - memory->base;
+    return address >= memory->base && offset <= memory->size && size <= memory->size - offset;
+}
+
+/* 0 if it is not there. */
+static inline uint32_t ramdump_word(const struct ramdump_memory *memory, uint32_t address) {
+    uint32_t word;
+    if (!ramdump_holds(memory, address, sizeof(word))) {
+        return 0;
+    }
+    memcpy(&word, memory->bytes + (address - memory->base), sizeof(word));
+    return le32toh(word);
+}
+
+static inline uint8_t ramdump_byte(const struct ramdump_memory *memory, uint32_t address) {
+    return ramdump_holds(memory, address, 1) ? memory->bytes[address - memory->base] : 0;
+}
+
+/* The first 4-aligned address at or behind `from` that holds a word; 0 if there is none. */
+uint32_t ramdump_find_word(const struct ramdump_memory *memory, uint32_t from, uint32_t word);
 
 /* --- headers (ramdump_check.c) */
 /* The words that keep this from being a live block's header, a free block's. */
@@ -94,6 +116,12 @@ unsigned ramdump_check_live(const struct ramdump_heap *heap, const struct ramdum
                             uint32_t address);
 unsigned ramdump_check_free(const struct ramdump_heap *heap, const struct ramdump_region *region,
                             uint32_t address);
+/* Can it be a live block's header? Asked of every 8 bytes, of which hardly any can. */
+static inline bool ramdump_is_live(const struct ramdump_heap *heap,
+                                   const struct ramdump_region *region, uint32_t address) {
+    return ramdump_word(&heap->memory, address + 4) >> 31 != 0 &&
+           ramdump_check_live(heap, region, address) == 0;
+}
 /* May the region's end marker stand there? It has next 0 and size 0. */
 bool ramdump_may_end(const struct ramdump_heap *heap, const struct ramdump_region *region,
                      uint32_t address);
@@ -133,5 +161,9 @@ uint32_t ramdump_find_own(const struct ramdump_memory *memory);
 bool ramdump_own_is_readable(const struct ramdump_memory *memory, uint32_t state);
 bool ramdump_read_own(const struct ramdump_memory *memory, uint32_t state,
                       const struct diagnose_options *options, struct diagnosis *diagnosis);
+
+/* --- the recorder (ramdump_recorder.c); false: out of memory */
+bool ramdump_read_recorder(const struct ramdump_memory *memory,
+                           const struct diagnose_options *options, struct diagnosis *diagnosis);
 
 #endif

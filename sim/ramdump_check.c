@@ -6,8 +6,6 @@
  */
 #include "ramdump.h"
 
-#include <string.h>
-
 #define ALLOCATED 0x80000000u
 #define CANARY 0xa5a5a5a5u
 #define TAIL 0x5a5a5a5au
@@ -16,21 +14,24 @@
 #define FLASH_START 0x08000000u
 #define FLASH_END 0x0a000000u
 
-bool ramdump_holds(const struct ramdump_memory *memory, uint32_t address, uint32_t size) {
-    const uint32_t offset = address - memory->base;
-    return address >= memory->base && offset <= memory->size && size <= memory->size - offset;
-}
-
-uint32_t ramdump_word(const struct ramdump_memory *memory, uint32_t address) {
-    if (!ramdump_holds(memory, address, 4)) {
-        return 0;
+uint32_t ramdump_find_word(const struct ramdump_memory *memory, uint32_t from, uint32_t word) {
+    const uint32_t little = htole32(word);
+    uint8_t first;
+    memcpy(&first, &little, 1);
+    while (ramdump_holds(memory, from, sizeof(word))) {
+        const uint8_t *rest = memory->bytes + (from - memory->base);
+        const size_t room = memory->size - (from - memory->base) - (sizeof(word) - 1);
+        const uint8_t *at = memchr(rest, first, room);
+        if (at == NULL) {
+            return 0;
+        }
+        from += (uint32_t)(at - rest);
+        if (from % 4 == 0 && ramdump_word(memory, from) == word) {
+            return from;
+        }
+        ++from;
     }
-    const uint8_t *at = memory->bytes + (address - memory->base);
-    return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
-}
-
-uint8_t ramdump_byte(const struct ramdump_memory *memory, uint32_t address) {
-    return ramdump_holds(memory, address, 1) ? memory->bytes[address - memory->base] : 0;
+    return 0;
 }
 
 const struct ramdump_field ramdump_fields[RAMDUMP_FIELDS] = {

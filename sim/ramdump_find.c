@@ -247,7 +247,7 @@ static bool tails_are_there(const struct ramdump_heap *heap) {
         uint32_t to = 0;
         covered_part(&heap->memory, i, &from, &to);
         for (uint32_t at = from; region->present && at < to; at += 8) {
-            if (ramdump_check_live(heap, region, at) == 0) {
+            if (ramdump_is_live(heap, region, at)) {
                 const struct ramdump_block block = {
                     .address = at, .size = ramdump_word(&heap->memory, at + 4) & ~ALLOCATED};
                 uint32_t requested = 0;

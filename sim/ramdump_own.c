@@ -57,10 +57,11 @@ static bool state_is_plausible(const struct wm_heap_state *state) {
 }
 
 uint32_t ramdump_find_own(const struct ramdump_memory *memory) {
-    for (uint32_t at = (memory->base + 3u) & ~3u; ramdump_holds(memory, at, STATE_BYTES); at += 4) {
+    uint32_t at = memory->base;
+    for (; (at = ramdump_find_word(memory, at, WM_HEAP_STATE_MAGIC)) != 0; at += 4) {
         struct wm_heap_state state = {0};
-        if (ramdump_word(memory, at) != WM_HEAP_STATE_MAGIC) {
-            continue;
+        if (!ramdump_holds(memory, at, STATE_BYTES)) {
+            break;
         }
         memcpy(&state, memory->bytes + (at - memory->base), STATE_BYTES);
         if (state_is_plausible(&state)) {
@@ -290,28 +291,6 @@ static bool walk_region(const struct own *own, const struct wm_heap_region *regi
 
 /* --- The fault that the core itself reported -------------------------------------------- */
 
-static enum verdict verdict_of(uint32_t kind) {
-    switch (kind) {
-    case WM_HEAP_FAULT_DOUBLE_FREE:
-        return VERDICT_DOUBLE_FREE;
-    case WM_HEAP_FAULT_FOREIGN_POINTER:
-    case WM_HEAP_FAULT_INTERIOR_POINTER:
-        return VERDICT_INVALID_FREE;
-    case WM_HEAP_FAULT_SMASHED_HEADER:
-    case WM_HEAP_FAULT_SMASHED_FREE_BLOCK:
-    case WM_HEAP_FAULT_SMASHED_END_MARKER:
-        return VERDICT_SMASHED_HEADER;
-    case WM_HEAP_FAULT_OVERFLOW:
-        return VERDICT_OVERFLOW;
-    case WM_HEAP_FAULT_UNDERFLOW:
-        return VERDICT_UNDERFLOW;
-    case WM_HEAP_FAULT_USE_AFTER_FREE:
-        return VERDICT_USE_AFTER_FREE;
-    default:
-        return VERDICT_ASSERT;
-    }
-}
-
 static struct finding *finding_about(const struct own *own, uint32_t pointer) {
     for (size_t i = 0; i < own->findings->count; ++i) {
         struct finding *finding = &own->findings->list[i];
@@ -341,7 +320,7 @@ static bool add_fault(const struct own *own) {
     }
     struct finding *finding = finding_about(own, pointer);
     if (finding == NULL) {
-        finding = findings_add(own->findings, verdict_of(fault->kind), true);
+        finding = findings_add(own->findings, verdict_of_fault(fault->kind), true);
         if (finding == NULL) {
             return false;
         }

@@ -96,7 +96,7 @@ static bool collect_links(struct ramdump_heap *heap) {
         for (uint32_t at = first_covered(heap, region);
              at < region->end && ramdump_holds(&heap->memory, at, heap->header_size); at += 8) {
             const uint32_t next = ramdump_word(&heap->memory, at);
-            if (next != 0 && ramdump_check_live(heap, region, at) == 0 &&
+            if (next != 0 && ramdump_is_live(heap, region, at) &&
                 !add_number(&heap->links, &heap->link_count, &heap->link_room, next)) {
                 return false;
             }
@@ -124,14 +124,14 @@ static bool is_free(const struct ramdump_heap *heap, const struct ramdump_region
 static bool is_sound(const struct ramdump_heap *heap, const struct ramdump_region *region,
                      uint32_t address) {
     return address == region->end || !ramdump_holds(&heap->memory, address, heap->header_size) ||
-           ramdump_check_live(heap, region, address) == 0 || is_free(heap, region, address) ||
+           ramdump_is_live(heap, region, address) || is_free(heap, region, address) ||
            (!region->end_known && ramdump_may_end(heap, region, address));
 }
 
 /* A sound header that something else confirms. */
 static bool is_anchor(const struct ramdump_heap *heap, const struct ramdump_region *region,
                       uint32_t address) {
-    if (ramdump_check_live(heap, region, address) != 0 && !is_free(heap, region, address)) {
+    if (!ramdump_is_live(heap, region, address) && !is_free(heap, region, address)) {
         return false;
     }
     return is_free_node(region, address) || contains(heap->links, heap->link_count, address) ||
@@ -276,7 +276,7 @@ static bool ends_here(const struct ramdump_heap *heap, struct ramdump_region *re
 static uint32_t first_header(const struct ramdump_heap *heap, struct ramdump_region *region,
                              uint32_t address) {
     const uint32_t anchor = next_anchor(heap, region, address);
-    while (address < anchor && ramdump_check_live(heap, region, address) != 0) {
+    while (address < anchor && !ramdump_is_live(heap, region, address)) {
         address += 8;
     }
     return address;

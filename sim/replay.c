@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "replay_internal.h"
+#include "workload.h"
 
 /* The SDK's functions by name, not its macros: call sites come from the trace. */
 #undef wm_heap_caps_alloc
@@ -168,8 +169,8 @@ static void free_pointer(struct replay *replay, uint32_t pointer) {
     if (replay->result->stopped) {
         return; /* damage: nobody predicts how it shows */
     }
-    if (faulted != (predicted != NULL) ||
-        (faulted && strcmp(replay->result->faults[faults].kind, predicted) != 0)) {
+    const struct replay_fault *fault = faulted ? replay_fault_recent(replay, faults) : NULL;
+    if (faulted != (predicted != NULL) || (fault != NULL && strcmp(fault->kind, predicted) != 0)) {
         mismatch(replay, "outcome of free", "model", predicted != NULL, faulted, pointer);
     }
     replay_check_freed(replay, pointer);
@@ -197,12 +198,11 @@ static void run_append(struct replay *replay, const struct trace_event *event) {
 
 /* `expect fault=KIND` looks at what the event before it reported. */
 static void expect_fault(struct replay *replay, const char *kind) {
-    struct replay_result *result = replay->result;
-    for (size_t i = result->fault_count; i > 0; i--) {
-        struct replay_fault *fault = &result->faults[i - 1];
+    const struct replay_fault *fault;
+    for (size_t i = replay->result->fault_count;
+         i > 0 && (fault = replay_fault_recent(replay, i - 1)) != NULL; i--) {
         if (fault->event == replay->index && !fault->expected && strcmp(fault->kind, kind) == 0) {
-            fault->expected = true;
-            result->unexpected_faults--;
+            replay_fault_expected(replay, i - 1);
             return;
         }
     }
@@ -394,42 +394,8 @@ static void on_event(void *context, const struct w800_event *event) {
     replay_fault_add(context, event);
 }
 
-/* What PSRAM is fitted: the smallest chip that holds the trace's region, or what the user
- * says; then the region ends where the chip does. */
-static uint32_t fit_psram(const struct replay_options *options, struct w800_config *config) {
-    uint32_t fitted = options->psram_bytes;
-    for (uint32_t i = 0; i < config->region_count; i++) {
-        struct wm_heap_region_config *region = &config->regions[i];
-        if (region->start < W800_PSRAM_START) {
-            continue;
-        }
-        if (fitted == REPLAY_PSRAM_AS_TRACED) {
-            fitted = 2u << 20;
-            while (W800_PSRAM_START + fitted < region->end) {
-                fitted *= 2;
-            }
-            return fitted;
-        }
-        uint32_t end = W800_PSRAM_START + fitted;
-        region->end = region->start < end ? end : region->start;
-        region->deferred |= region->start == region->end; /* it never joins */
-    }
-    return fitted == REPLAY_PSRAM_AS_TRACED ? 0 : fitted;
-}
-
 static bool start_machine(struct replay *replay, struct trace_error *error) {
-    const struct trace *trace = replay->trace;
-    struct w800_config config = {
-        .build = replay->build,
-        .region_count = trace->region_count,
-        .realloc_in_place = trace->config.realloc_in_place,
-    };
-    for (uint32_t i = 0; i < trace->region_count; i++) {
-        const struct trace_region *region = &trace->regions[i];
-        config.regions[i] = (struct wm_heap_region_config){region->name, region->start, region->end,
-                                                           region->caps, region->deferred};
-    }
-    config.psram_bytes = fit_psram(replay->options, &config);
+    struct w800_config config = workload_machine(replay->trace, replay->options->psram_bytes);
     struct w800_error reason;
     if (!w800_start(&config, &reason)) {
         snprintf(error->text, sizeof error->text, "%.*s", (int)sizeof reason.text, reason.text);
@@ -501,6 +467,7 @@ bool replay_run(const struct trace *trace, const struct replay_options *options,
         snprintf(error->text, sizeof error->text,
                  "a region is too small for a block and the end marker, or overlaps another");
     }
+    replay_faults_settle(&replay);
     w800_stop();
     w800_on_event(NULL, NULL);
     w800_on_print(NULL, NULL);

@@ -61,13 +61,17 @@ struct replay_mismatch {
     uint32_t place; /* address around which to look; 0: expected and got are addresses */
 };
 
+#define REPLAY_FAULTS_KEPT 4096u /* a trace may have a fault an event */
+
 struct replay_result {
     size_t events; /* run */
     size_t mismatches;
     struct replay_mismatch first; /* valid if there are mismatches */
-    struct replay_fault *faults;
-    size_t fault_count;
+    struct replay_fault *faults;  /* the first of them */
+    size_t faults_kept;
+    size_t fault_count; /* all */
     size_t unexpected_faults;
+    struct replay_fault unexpected; /* the first of those, if there are any */
     size_t moved;       /* blocks that realloc took out of DMA's reach (SDK defect 10) */
     size_t first_moved; /* event */
     bool stopped;       /* damage or a crash ended the run before the last event */

@@ -9,6 +9,8 @@
 #include "model.h"
 #include "replay.h"
 
+#define REPLAY_RECENT 4u /* faults of one event that can be expected */
+
 struct replay {
     const struct trace *trace;
     const struct replay_options *options;
@@ -20,11 +22,19 @@ struct replay {
     bool full;
     bool may_fail; /* a `fail` event was met: allocations are made to fail */
     bool out_of_memory;
+    struct replay_fault recent[REPLAY_RECENT]; /* of one event; the last is the latest of all */
+    size_t recent_count;
     size_t mismatch_event; /* last one counted, from 1, so that one event counts once */
 };
 
 /* replay_report.c */
 void replay_fault_add(struct replay *replay, const struct w800_event *event);
+/* The fault of a number from 0, if it is a recent one; NULL otherwise. */
+struct replay_fault *replay_fault_recent(struct replay *replay, size_t number);
+/* Marks the fault as expected: an event asked for it. */
+void replay_fault_expected(struct replay *replay, size_t number);
+/* No event will ask for the recent faults any more. */
+void replay_faults_settle(struct replay *replay);
 void replay_fault_found(struct replay *replay, const struct wm_heap_fault *fault);
 void replay_mismatch_add(struct replay *replay, const struct replay_mismatch *mismatch);
 

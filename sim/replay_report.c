@@ -90,10 +90,41 @@ static void fault_before(const struct replay *replay, const struct wm_heap_fault
     }
 }
 
+struct replay_fault *replay_fault_recent(struct replay *replay, size_t number) {
+    size_t first = replay->result->fault_count - replay->recent_count;
+    return number >= first && number - first < replay->recent_count
+               ? &replay->recent[number - first]
+               : NULL;
+}
+
+void replay_fault_expected(struct replay *replay, size_t number) {
+    struct replay_result *result = replay->result;
+    struct replay_fault *fault = replay_fault_recent(replay, number);
+    if (fault == NULL) {
+        return;
+    }
+    fault->expected = true;
+    if (number < result->faults_kept) {
+        result->faults[number].expected = true;
+    }
+    result->unexpected_faults--;
+}
+
+void replay_faults_settle(struct replay *replay) {
+    struct replay_result *result = replay->result;
+    for (size_t i = 0; i < replay->recent_count && result->unexpected.kind == NULL; i++) {
+        if (!replay->recent[i].expected) {
+            result->unexpected = replay->recent[i];
+        }
+    }
+    replay->recent_count = 0;
+}
+
 static void fault_keep(struct replay *replay, const struct replay_fault *found) {
     struct replay_result *result = replay->result;
-    if ((result->fault_count & (result->fault_count - 1)) == 0) { /* full at powers of two */
-        size_t room = result->fault_count == 0 ? 1 : result->fault_count * 2;
+    size_t kept = result->faults_kept;
+    if ((kept & (kept - 1)) == 0 && kept < REPLAY_FAULTS_KEPT) { /* full at powers of two */
+        size_t room = kept == 0 ? 1 : kept * 2;
         struct replay_fault *grown = realloc(result->faults, room * sizeof *grown);
         if (grown == NULL) {
             replay->out_of_memory = true;
@@ -102,7 +133,15 @@ static void fault_keep(struct replay *replay, const struct replay_fault *found) 
         }
         result->faults = grown;
     }
-    result->faults[result->fault_count++] = *found;
+    if (kept < REPLAY_FAULTS_KEPT) {
+        result->faults[result->faults_kept++] = *found;
+    }
+    if (replay->recent_count == REPLAY_RECENT ||
+        (replay->recent_count > 0 && replay->recent[0].event != found->event)) {
+        replay_faults_settle(replay);
+    }
+    replay->recent[replay->recent_count++] = *found;
+    result->fault_count++;
     result->unexpected_faults++;
 }
 

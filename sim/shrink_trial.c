@@ -21,10 +21,7 @@ static void failure_from_fault(const struct replay_fault *fault, struct shrink_f
 }
 
 bool shrink_failure_find(const struct replay_result *result, struct shrink_failure *failure) {
-    const struct replay_fault *first = NULL;
-    for (size_t i = 0; i < result->fault_count && first == NULL; i++) {
-        first = result->faults[i].expected ? NULL : &result->faults[i];
-    }
+    const struct replay_fault *first = result->unexpected_faults != 0 ? &result->unexpected : NULL;
     if (first != NULL && (result->mismatches == 0 || first->event <= result->first.event)) {
         failure_from_fault(first, failure);
         return true;

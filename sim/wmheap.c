@@ -17,6 +17,8 @@ static const struct {
     {"convert", command_convert, "make a trace of a recording, a log or a RAM dump"},
     {"shrink", command_shrink, "find the smallest trace that fails the same way"},
     {"emit", command_emit, "write a trace as a test case in C"},
+    {"crosscheck", command_crosscheck, "compare the core with itself compiled for C-SKY"},
+    {"cost", command_cost, "count C-SKY instructions of alloc and free"},
     {"whatif", command_whatif, "say whether a workload would still fit"},
 };
 

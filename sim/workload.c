@@ -28,6 +28,7 @@ static uint32_t fit_psram(struct w800_config *config, uint32_t psram_bytes) {
         } else {
             uint32_t end = W800_PSRAM_START + fitted;
             region->end = region->start < end ? end : region->start;
+            region->deferred |= region->start == region->end; /* it never joins */
         }
     }
     return fitted;

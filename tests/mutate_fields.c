@@ -10,6 +10,7 @@
  */
 #include <argp.h> /* argument parsing: in glibc, so nothing to install */
 #include <inttypes.h>
+#include <sanitizer/asan_interface.h> /* says nothing where there is no AddressSanitizer */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +21,8 @@
 #include "diagnose.h"
 
 #define BATCH 2000u
-#define CASE_SECONDS 20 /* no report takes this long: an endless loop */
+#define DUMP_FILE_CASES 16u /* of so many dumps one is read from its file */
+#define CASE_SECONDS 20     /* no report takes this long: an endless loop */
 
 struct arguments {
     uint64_t seed;
@@ -31,10 +33,17 @@ struct arguments {
     int file_count;
 };
 
+/* One report and its damaged copy: a file in memory, mapped, so that a case costs the bytes
+ * that it changes and not all of a dump's 288 KiB. */
 struct report {
     const char *name;
     uint8_t *bytes;
     size_t size;
+    uint8_t *copy;
+    size_t room;
+    size_t spoilt; /* the copy may differ from here on */
+    int file;
+    char path[32]; /* reports are opened by name: the copy's */
 };
 
 static uint64_t mix(uint64_t *state) { /* splitmix64 */
@@ -44,10 +53,12 @@ static uint64_t mix(uint64_t *state) { /* splitmix64 */
     return z ^ z >> 31;
 }
 
-/* One change in place; the size may shrink or grow up to room. */
-static size_t damage(uint8_t *bytes, size_t size, size_t room, uint64_t *random) {
+/* One change in place; the size may shrink or grow up to the room. */
+static size_t damage(struct report *report, size_t size, uint64_t *random) {
+    uint8_t *bytes = report->copy;
     size_t at = size == 0 ? 0 : mix(random) % size;
     size_t length = 1 + mix(random) % 64;
+    report->spoilt = at < report->spoilt ? at : report->spoilt;
     switch (mix(random) % 6) {
     case 0:
         if (size != 0) {
@@ -65,7 +76,7 @@ static size_t damage(uint8_t *bytes, size_t size, size_t room, uint64_t *random)
         return size - length;
     case 3: /* say twice */
         length = length < size - at ? length : size - at;
-        length = length < room - size ? length : room - size;
+        length = length < report->room - size ? length : report->room - size;
         memmove(bytes + at + length, bytes + at, size - at);
         return size + length;
     case 4: /* a run of one byte */
@@ -91,11 +102,31 @@ static void try_firmware(const char *path) {
     }
 }
 
-static void try_diagnosis(const char *path) {
-    struct diagnose_options options = {0};
+/* A dump as if it were read already: a copy of that size, whose pages AddressSanitizer fetches
+ * anew each time, would cost more than what is tested. */
+static bool diagnose_copy(const struct report *report, size_t size, struct diagnosis *diagnosis,
+                          char *error, size_t error_size) {
+    const struct diagnose_options options = {0};
+    uint8_t *behind = report->copy + size;
+    *diagnosis = (struct diagnosis){0};
+    ASAN_POISON_MEMORY_REGION(behind, report->room - size);
+    bool ok =
+        image_init(&diagnosis->image) &&
+        diagnose_memory(report->copy, size, report->name, &options, diagnosis, error, error_size);
+    ASAN_UNPOISON_MEMORY_REGION(behind, report->room - size);
+    if (!ok) {
+        diagnosis_free(diagnosis);
+    }
+    return ok;
+}
+
+static void try_diagnosis(const struct report *report, size_t size, bool from_file) {
+    const struct diagnose_options options = {0};
     struct diagnosis diagnosis;
     char error[1024] = "";
-    if (diagnose_file(path, &options, &diagnosis, error, sizeof error)) {
+    bool ok = from_file ? diagnose_file(report->path, &options, &diagnosis, error, sizeof error)
+                        : diagnose_copy(report, size, &diagnosis, error, sizeof error);
+    if (ok) {
         if (diagnosis_verdict(&diagnosis) >= VERDICT_COUNT) {
             abort();
         }
@@ -105,47 +136,48 @@ static void try_diagnosis(const char *path) {
     }
 }
 
-/* Reports are opened by name: this one gets one. */
-static void try_report(const char *name, const uint8_t *bytes, size_t size) {
-    char path[64];
-    const char *ending = strrchr(name, '.');
-    int file = memfd_create("report", 0);
-    if (file < 0 || write(file, bytes, size) != (ssize_t)size) {
+static void set_size(const struct report *report, size_t size) {
+    if (ftruncate(report->file, (off_t)size) != 0) {
         abort();
     }
-    snprintf(path, sizeof path, "/proc/self/fd/%d", file);
-    if (ending != NULL && strcmp(ending, ".elf") == 0) {
-        try_firmware(path);
-    } else {
-        try_diagnosis(path);
-    }
-    close(file);
 }
 
-static void try_case(const struct arguments *arguments, const struct report *report,
-                     uint8_t *scratch, size_t room, uint64_t number) {
+static bool has_ending(const struct report *report, const char *ending) {
+    const char *dot = strrchr(report->name, '.');
+    return dot != NULL && strcmp(dot, ending) == 0;
+}
+
+static void try_case(const struct arguments *arguments, struct report *report, uint64_t number) {
     size_t size = report->size;
     uint64_t random = arguments->seed * 0x2545f4914f6cdd1du + number;
-    memcpy(scratch, report->bytes, size);
+    report->spoilt = size;
     if (arguments->truncate) {
-        size = number;
+        size = report->spoilt = number;
     } else {
         for (uint64_t i = 1 + mix(&random) % 8; i > 0; i--) {
-            size = damage(scratch, size, room, &random);
+            size = damage(report, size, &random);
         }
     }
+    set_size(report, size);
+    report->spoilt = size < report->spoilt ? size : report->spoilt;
     alarm(CASE_SECONDS);
-    try_report(report->name, scratch, size);
+    if (has_ending(report, ".elf")) {
+        try_firmware(report->path);
+    } else {
+        bool from_file = !has_ending(report, ".ram") || number % DUMP_FILE_CASES == 0;
+        try_diagnosis(report, size, from_file);
+    }
+    set_size(report, report->room); /* what was cut off is 0 now */
+    memcpy(report->copy + report->spoilt, report->bytes + report->spoilt,
+           report->size - report->spoilt);
 }
 
 /* The cases of one report, in children. Returns false after a crash. */
-static bool run_report(const struct arguments *arguments, const struct report *report) {
+static bool run_report(const struct arguments *arguments, struct report *report) {
     volatile uint64_t *at =
         mmap(NULL, sizeof *at, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    size_t room = report->size + 1024;
-    uint8_t *scratch = malloc(room);
     uint64_t end = arguments->from + arguments->count;
-    if (at == MAP_FAILED || scratch == NULL) {
+    if (at == MAP_FAILED) {
         fprintf(stderr, "mutate_fields: out of memory\n");
         exit(2);
     }
@@ -158,9 +190,8 @@ static bool run_report(const struct arguments *arguments, const struct report *r
         if (child == 0) {
             for (uint64_t i = from; i < end && i < from + BATCH; i++) {
                 *at = i;
-                try_case(arguments, report, scratch, room, i);
+                try_case(arguments, report, i);
             }
-            free(scratch);
             _exit(0);
         }
         waitpid(child, &status, 0);
@@ -177,14 +208,13 @@ static bool run_report(const struct arguments *arguments, const struct report *r
                report->name, *at, arguments->truncate ? " --truncate" : "", arguments->seed, *at,
                report->name);
     }
-    free(scratch);
     munmap((void *)(uintptr_t)at, sizeof *at);
     return status == 0;
 }
 
 static bool report_read(struct report *report, const char *path) {
     FILE *file = fopen(path, "rb");
-    *report = (struct report){.name = path};
+    *report = (struct report){.name = path, .file = -1};
     if (file == NULL || fseek(file, 0, SEEK_END) != 0 || ftell(file) < 0) {
         perror(path);
         return false;
@@ -196,6 +226,30 @@ static bool report_read(struct report *report, const char *path) {
         report->bytes != NULL && fread(report->bytes, 1, report->size, file) == report->size;
     fclose(file);
     return good;
+}
+
+static bool report_copy(struct report *report) {
+    report->room = report->size + 1024;
+    report->file = memfd_create("report", 0);
+    if (report->file < 0) {
+        perror("memfd_create");
+        return false;
+    }
+    set_size(report, report->room);
+    report->copy = mmap(NULL, report->room, PROT_READ | PROT_WRITE, MAP_SHARED, report->file, 0);
+    if (report->copy == MAP_FAILED) {
+        perror(report->name);
+        return false;
+    }
+    memcpy(report->copy, report->bytes, report->size);
+    snprintf(report->path, sizeof report->path, "/proc/self/fd/%d", report->file);
+    return true;
+}
+
+static void report_free(struct report *report) {
+    munmap(report->copy, report->room);
+    close(report->file);
+    free(report->bytes);
 }
 
 static const struct argp_option option_table[] = {
@@ -246,11 +300,11 @@ int main(int argc, char **argv) {
     int status = 0;
     for (int i = 0; i < arguments.file_count; i++) {
         struct report report;
-        if (!report_read(&report, arguments.files[i])) {
+        if (!report_read(&report, arguments.files[i]) || !report_copy(&report)) {
             return 2;
         }
         status |= !run_report(&arguments, &report);
-        free(report.bytes);
+        report_free(&report);
     }
     printf("seed %" PRIu64 ", %d reports, %s\n", arguments.seed, arguments.file_count,
            status == 0 ? "none ends the program" : "see above");

@@ -192,6 +192,24 @@ static inline struct sdk_dump *sdk_dump_make(const struct sdk_build *build, uint
     return dump;
 }
 
+/* The firmware's recorder as core/recorder.c has it, below the heap: a ring of `records` (a
+ * power of two), with the latest of `count` events of five words each. */
+#define SDK_RECORDER 0x20001800u
+#define SDK_RING 0x20001840u
+
+static inline void sdk_put_recorder(struct sdk_dump *dump, uint32_t records,
+                                    const uint32_t (*events)[5], uint32_t count) {
+    const uint32_t head[7] = {0x43523857u, 1, records - 1, count, 0, 0x20, SDK_RING};
+    for (uint32_t i = 0; i < 7; ++i) {
+        sdk_put(dump, SDK_RECORDER + 4 * i, head[i]);
+    }
+    for (uint32_t i = 0; i < count; ++i) {
+        for (uint32_t j = 0; j < 5; ++j) {
+            sdk_put(dump, SDK_RING + (i & (records - 1)) * 20 + 4 * j, events[i][j]);
+        }
+    }
+}
+
 static inline void sdk_dump_free(struct sdk_dump *dump) {
     free(dump->bytes);
     free(dump);

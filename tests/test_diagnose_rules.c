@@ -5,6 +5,7 @@
  */
 #include "diagnose_fixture.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "field_variants.h"
@@ -188,6 +189,39 @@ Test(diagnose_rules, tells_what_each_assertion_means) {
     }
 }
 
+/* The line of core/port/w800_port.c; its file and line are the block's. */
+Test(diagnose_rules, reads_what_our_own_core_says_on_the_board) {
+    static const struct {
+        const char *kind, *file, *verdict, *site;
+    } cases[] = {
+        {"double-free", "/app/x.c", "double-free", "/app/x.c:253"},
+        {"interior-pointer", "", "invalid-free", ""},
+        {"smashed-header", "heap_user.c", "smashed-header", "heap_user.c:253"},
+        {"overflow", "/app/x.c", "overflow", "/app/x.c:253"},
+        {"use-after-free", "", "use-after-free", ""},
+        {"bad-append", "", "assert", ""},
+        {"what", "/app/heap.c", "double-free", ""}, /* not ours: by the line */
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        char text[512];
+        snprintf(text, sizeof text,
+                 BOOT "assertion \"heap: %s of 0x20004138: header's seal matches its words, at "
+                      "0x20004120 expected 0x00000000, found 0x41414141\" failed: file \"%s\", "
+                      "line 253, function: wm_heap\r\n",
+                 cases[i].kind, cases[i].file);
+        struct diagnosis diagnosis = diagnose_log_text(text);
+        cr_assert_eq(diagnosis.findings.count, 1, "%s: %zu", cases[i].kind,
+                     diagnosis.findings.count);
+        const struct finding *finding = &diagnosis.findings.list[0];
+        cr_expect_str_eq(verdict_name(finding->verdict), cases[i].verdict, "%s: %s", cases[i].kind,
+                         verdict_name(finding->verdict));
+        cr_expect_str_eq(finding->site, cases[i].site, "%s: %s", cases[i].kind, finding->site);
+        cr_expect_eq(finding->address, strcmp(cases[i].kind, "what") == 0 ? 0 : 0x20004138u);
+        cr_expect_eq(finding->certain, true);
+        diagnosis_free(&diagnosis);
+    }
+}
+
 Test(diagnose_rules, a_corruption_without_an_assertion_leaves_the_word_open) {
     expect_verdict(BOOT "corruption detected in 0x2000ad70\r\n", "smashed-header");
     expect_verdict(BOOT "task[wifi] stack over flow\r\n" TRAP, "exception");
@@ -335,6 +369,82 @@ Test(diagnose_rules, a_failed_request_is_judged_by_the_holes_of_an_image) {
         cr_expect_eq(got, cases[i].verdict, "case %zu: %d", i, got);
         findings_free(&findings);
         image_free(&image);
+    }
+}
+
+/* --- live and free bytes --------------------------------------------------------------------- */
+
+/* Stats and a list that stand together, made of letters: each block has 64 bytes, 't' is the
+ * Total's 4096 for no block, 'b' a block, 'x' one whose line is lost, 's' the summary, 'l' a
+ * log line, 'p' 2 MiB more, 'w' 24 bytes fewer in Total. */
+static void print_moment(FILE *out, const char *moment, unsigned *ms) {
+    unsigned blocks = 0;
+    unsigned total = 4096;
+    for (const char *at = moment; *at != '\0'; at++) {
+        blocks += *at == 'b' || *at == 'x';
+        total += *at == 'p' ? 2u << 20 : 0;
+        total -= *at == 'w' ? 24 : 0;
+    }
+    unsigned index = 0;
+    total -= 64 * blocks;
+    for (const char *at = moment; *at != '\0'; at++) {
+        if (*at == 't') {
+            fprintf(out,
+                    "    Type     Current Size       \tMinimum Size\r\n"
+                    "    Total    %-7u (%.2fKB)\t\t%-7u (%.2fKB)\r\n\r\nw800: heap\r\n",
+                    total, total / 1024.0, total, total / 1024.0);
+        } else if (*at == 'b') {
+            fprintf(out, "%u\t0x%08x\t/a.c:7\t64\r\n", index, 0x20008018 + 64 * index);
+        } else if (*at == 's') {
+            fprintf(out, "summary: malloc size %u, malloc count %u\r\n", 64 * blocks, blocks);
+        } else if (*at == 'l') {
+            fprintf(out, "[I] (%u) app: poll\r\n", *ms += 10);
+        }
+        index += *at == 'b' || *at == 'x';
+    }
+    fprintf(out, "[I] (%u) app: poll\r\n", *ms += 10);
+}
+
+Test(diagnose_rules, live_and_free_bytes_that_do_not_add_up_are_told_beside_a_finding) {
+    static const struct {
+        const char *moments[4];
+        const char *expected; /* in the evidence; NULL: neither of both */
+        unsigned damaged;
+    } cases[] = {
+        {{"tbbbbs", "tbbbbbbs", "tbbs"}, NULL, 0},
+        {{"tbbbbs", "tbbbbb"}, NULL, 0}, /* whole, though its summary is lost */
+        {{"tbbbbs", "tbbbbbx"}, "lack 64 bytes of the 4096", 1},
+        {{"tbbbbs", "tbbbbbxx", "tbbbs"}, "lack 128 bytes of the 4096", 1},
+        {{"tbbbbs", "tbbbbbxs"}, "lack 64 bytes of the 4096", 1}, /* counted once */
+        {{"tbbbbbx"}, NULL, 0},                                   /* nothing to compare it with */
+        {{"tbbbbs", "twbbbbs"}, "4096 bytes on line 9, but to 4072 on line 19", 0},
+        {{"twbbbbs", "tbbbbs", "tbbbs"}, "to 4096 bytes on line 28, but to 4072 on line 9", 0},
+        {{"tbbbbs", "tpbbbbs", "tpbbs"}, NULL, 0},   /* PSRAM joined */
+        {{"tbbbbs", "twlbbbbs", "tlbbbb"}, NULL, 0}, /* of two moments */
+        {{"tbbbbs", "tpbbbs", "tpbbx"}, "lack 64 bytes of the 2101248", 1},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        char *text = NULL;
+        size_t size = 0;
+        unsigned ms = 100;
+        FILE *out = open_memstream(&text, &size);
+        cr_assert_not_null(out);
+        for (size_t k = 0; cases[i].moments[k] != NULL; k++) {
+            print_moment(out, cases[i].moments[k], &ms);
+        }
+        fputs("assertion \"0\" failed: file \"m.c\", line 3, function: f\r\n", out);
+        fclose(out);
+        struct diagnosis diagnosis = diagnose_log_text(text);
+        cr_assert_eq(diagnosis.findings.count, 1, "case %zu: %zu", i, diagnosis.findings.count);
+        const char *evidence = diagnosis.findings.list[0].evidence;
+        bool told = strstr(evidence, " lack ") != NULL || strstr(evidence, "add up") != NULL;
+        cr_expect_eq(told, cases[i].expected != NULL, "case %zu: %s", i, evidence);
+        cr_expect(cases[i].expected == NULL || strstr(evidence, cases[i].expected) != NULL,
+                  "case %zu: no \"%s\" in: %s\n%s", i, cases[i].expected, evidence, text);
+        cr_expect_eq(diagnosis.damaged, cases[i].damaged, "case %zu: %" PRIu64 " damaged", i,
+                     diagnosis.damaged);
+        diagnosis_free(&diagnosis);
+        free(text);
     }
 }
 

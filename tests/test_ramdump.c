@@ -351,3 +351,107 @@ Test(ramdump, damage_is_told_by_its_kind_and_block_in_every_build) {
         }
     }
 }
+
+/* --- The recorder's ring ---------------------------------------------------------------- */
+
+#define ALLOC(pointer, caps)                                                                       \
+    { 0x00070001u | (caps) << 3, pointer, 64, 0x08012346u, SDK_FILE }
+#define FREE(pointer, size)                                                                        \
+    { 0x2u, pointer, size, 0x08012abcu, 0 }
+#define LONE 0x20002ff8u /* no block's pointer: below the heap */
+
+static const struct ring_case {
+    const char *what;
+    uint32_t records; /* of the ring */
+    uint32_t events[6][5];
+    uint32_t count;
+    uint32_t spoil, value; /* this word of the head is another; 0: none */
+    const char *expected;  /* as summarize says */
+    const char *evidence;
+} rings[] = {
+    {"a pointer of nobody's",
+     8,
+     {ALLOC(LONE - 64, 1), FREE(LONE, 0)},
+     2,
+     0,
+     0,
+     "invalid-free 0x20002ff8 0x00000000 ",
+     "event 1, the last: free of 0x20002ff8"},
+    {"freed twice",
+     8,
+     {ALLOC(LONE, 1), FREE(LONE, 88), FREE(LONE, 0)},
+     3,
+     0,
+     0,
+     "double-free 0x20002ff8 0x00000000 ",
+     "event 1: 0x20002ff8 freed, called from 0x08012abc"},
+    {"nothing", 8, {ALLOC(LONE, 1), FREE(LONE, 88)}, 2, 0, 0, "clean", ""},
+    {"no events", 8, {{0}}, 0, 0, 0, "clean", ""},
+    {"older events overwritten",
+     2,
+     {ALLOC(LONE, 1), FREE(LONE, 88), ALLOC(LONE - 64, 1), FREE(LONE, 0)},
+     4,
+     0,
+     0,
+     "invalid-free 0x20002ff8 0x00000000 ",
+     "event 3, the last"},
+    {"moved out of reach",
+     8,
+     {ALLOC(0x20028018u, 0x10),
+      {0x3u | 1 << 3, 0x20028018u, 88, 0x08012aaa, SDK_FILE},
+      {0x4u | 1 << 3, LONE, 100, 88, 0x20028018u}},
+     3,
+     0,
+     0,
+     "unreachable-for-dma 0x20028018 0x00000000 ",
+     "from 0x20028018 in DRAM"},
+    {"another version", 8, {FREE(LONE, 0)}, 1, 1, 2, "clean", ""},
+    {"no power of two", 8, {FREE(LONE, 0)}, 1, 2, 6, "clean", ""},
+    {"a ring outside the dump", 8, {FREE(LONE, 0)}, 1, 6, 0x20047ff0, "clean", ""},
+    {"more printed than recorded", 8, {FREE(LONE, 0)}, 1, 4, 2, "clean", ""},
+};
+
+Test(ramdump, the_ring_of_a_recorder_tells_the_call_that_crashed) {
+    for (size_t i = 0; i < sizeof(rings) / sizeof(rings[0]); ++i) {
+        const struct ring_case *ring = &rings[i];
+        struct sdk_dump *dump = sdk_dump_make(&sdk_builds[i % 6], trace_text_seed());
+        struct diagnose_options options = {0};
+        struct diagnosis diagnosis;
+        char error[256];
+        char got[1200];
+        sdk_put_recorder(dump, ring->records, ring->events, ring->count);
+        if (ring->spoil != 0) {
+            sdk_put(dump, SDK_RECORDER + 4 * ring->spoil, ring->value);
+        }
+        cr_assert(diagnose(dump->bytes, SDK_DUMP_BYTES, &options, &diagnosis, error), "%s: %s",
+                  ring->what, error);
+        summarize(&diagnosis, got, sizeof(got));
+        cr_expect_str_eq(got, ring->expected, "%s: %s", ring->what, got);
+        cr_expect(diagnosis.findings.count == 0 ||
+                      strstr(diagnosis.findings.list[0].evidence, ring->evidence) != NULL,
+                  "%s: %s", ring->what, diagnosis.findings.list[0].evidence);
+        release(&diagnosis);
+        sdk_dump_free(dump);
+    }
+}
+
+/* The heap shows what is smashed, the ring who had the blocks. */
+Test(ramdump, the_ring_of_a_recorder_says_who_allocated_a_smashed_block) {
+    struct sdk_dump *dump = sdk_dump_make(&sdk_builds[1], trace_text_seed());
+    const size_t at = choose_block(dump, true);
+    struct diagnose_options options = {0};
+    struct diagnosis diagnosis;
+    char error[256];
+    char expected[256];
+    char got[1200];
+    const uint32_t events[][5] = {ALLOC(sdk_pointer(dump, &dump->blocks[at]), 1), FREE(LONE, 88)};
+    overrun_12(dump, at, expected, sizeof(expected));
+    sdk_put_recorder(dump, 8, events, 2);
+    cr_assert(diagnose(dump->bytes, SDK_DUMP_BYTES, &options, &diagnosis, error), "%s", error);
+    summarize(&diagnosis, got, sizeof(got));
+    cr_expect_eq(strncmp(got, "overflow ", 9), 0, "%s", got);
+    cr_expect_not_null(strstr(diagnosis.findings.list[0].evidence, "called from 0x08012346"), "%s",
+                       diagnosis.findings.list[0].evidence);
+    release(&diagnosis);
+    sdk_dump_free(dump);
+}

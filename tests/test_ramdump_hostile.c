@@ -202,6 +202,12 @@ Test(ramdump_hostile, garbled_dumps_are_read_or_refused) {
         struct sdk_dump *dump = sdk_dump_make(&sdk_builds[round % 6], seed + round);
         struct diagnosis diagnosis;
         char error[256];
+        const uint32_t events[][5] = {{1, 0x20028018, 40, 0x08012345, SDK_FILE},
+                                      {3, 0x20028018, 64, 0x08012345, SDK_FILE},
+                                      {0x0c, 0x20004000, 80, 64, 0x20028018},
+                                      {2, sdk_random(dump, 0x20010000), 0, 0x08012345, 0}};
+        sdk_put_recorder(dump, 4, events, 4);
+        sdk_put(dump, SDK_RECORDER + 4 * sdk_random(dump, 7), sdk_random(dump, 0x20048000));
         garble(dump, seed + round);
         diagnose(dump->bytes, SDK_DUMP_BYTES, 0, &diagnosis, error);
         release(&diagnosis);

@@ -10,7 +10,9 @@
 #include "../core/wm_heap_recorder.h"
 #include "../sim/convert.h"
 #include "../sim/replay.h"
+#include "diagnose_fixture.h"
 #include "machine.h"
+#include "sdk_dump.h"
 
 #undef wm_heap_caps_alloc
 #undef wm_heap_caps_realloc
@@ -398,5 +400,186 @@ Test(recorder, overwritten_events_are_made_up_for_by_a_snapshot) {
         cr_assert_eq(outcome.result.free_bytes, board.free_bytes, "%s", label);
         outcome_free(&outcome);
         board_free(&board);
+    }
+}
+
+/* --- blocks that realloc takes out of DMA's reach --------------------------------------- */
+
+#define SHARED ((wm_heap_cap_type_t)(WM_HEAP_CAP_DEFAULT | WM_HEAP_CAP_SHARED))
+
+struct move_case {
+    const char *what;
+    wm_heap_cap_type_t caps, realloc_caps;
+    bool sram_is_full; /* when the block is allocated */
+    uint32_t lose;     /* the line of this event is lost; 0: none, the append's */
+    const char *expected;
+    bool certain;
+};
+
+/* Event 1 fills SRAM or allocates a byte of it, 2 is the block, 3 frees the first, 4 and 5 are
+ * the realloc. Returns the console's text. */
+static char *move_text(const struct move_case *row, struct board *board, uint32_t *old) {
+    char line[32];
+    board->build = heap_build_find(true, TRACE_POISONING_NONE);
+    board_start(board);
+    void *first = wm_heap_caps_alloc_tracing(row->sram_is_full ? 146300 : 8, WM_HEAP_CAP_EXEC,
+                                             "src/boot.c", 3);
+    void *block = wm_heap_caps_alloc_tracing(64, row->caps, "src/spi.c", 41);
+    cr_assert(first != NULL && block != NULL, "%s", row->what);
+    *old = w800_address(block);
+    wm_heap_caps_free(first);
+    cr_assert_not_null(
+        wm_heap_caps_realloc_tracing(block, 128, row->realloc_caps, "src/wm_osal.c", 2262));
+    wm_heap_recorder_flush(false);
+    board_stop(board);
+    snprintf(line, sizeof line, " E %x ", row->lose);
+    char *at = row->lose != 0 ? strstr(board->console.text, line) : NULL;
+    cr_assert(row->lose == 0 || at != NULL, "%s: no line with%s", row->what, line);
+    if (at != NULL) {
+        at[1] = '~';
+    }
+    return board->console.text;
+}
+
+Test(recorder, a_block_that_realloc_took_out_of_dma_s_reach_is_told) {
+    static const struct move_case rows[] = {
+        {"SHARED to SRAM", SHARED, WM_HEAP_CAP_DEFAULT, false, 0, "unreachable-for-dma", true},
+        {"PSRAM to SRAM", WM_HEAP_CAP_SPIRAM, WM_HEAP_CAP_DEFAULT, false, 0, "unreachable-for-dma",
+         true},
+        {"SHARED to PSRAM", SHARED, WM_HEAP_CAP_SPIRAM, false, 0, "unreachable-for-dma", true},
+        {"keeps its own", SHARED, (wm_heap_cap_type_t)0, false, 0, "clean", false},
+        {"SHARED stays", SHARED, SHARED, false, 0, "clean", false},
+        {"PSRAM stays", WM_HEAP_CAP_SPIRAM, WM_HEAP_CAP_SPIRAM, false, 0, "clean", false},
+        {"DEFAULT in DRAM", WM_HEAP_CAP_DEFAULT, WM_HEAP_CAP_DEFAULT, true, 0, "clean", false},
+        {"PSRAM, its allocation lost", WM_HEAP_CAP_SPIRAM, WM_HEAP_CAP_DEFAULT, false, 2,
+         "unreachable-for-dma", true},
+        {"DRAM, its allocation lost", SHARED, WM_HEAP_CAP_DEFAULT, false, 2, "clean", false},
+        {"SHARED, an event between lost", SHARED, WM_HEAP_CAP_DEFAULT, false, 3,
+         "unreachable-for-dma", false},
+        {"SHARED, the call lost", SHARED, WM_HEAP_CAP_DEFAULT, false, 4, "unreachable-for-dma",
+         false},
+        {"SHARED, its result lost", SHARED, WM_HEAP_CAP_DEFAULT, false, 5, "clean", false},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        const struct move_case *row = &rows[i];
+        struct board board = {.seed = 1};
+        struct diagnosis diagnosis;
+        struct outcome outcome;
+        char error[256] = "";
+        uint32_t old = 0;
+        char *text = move_text(row, &board, &old);
+        cr_assert(diagnose_text(text, strlen(text), &diagnosis, error, sizeof error), "%s: %s",
+                  row->what, error);
+        cr_expect_str_eq(verdict_name(diagnosis_verdict(&diagnosis)), row->expected, "%s: %s",
+                         row->what, verdict_name(diagnosis_verdict(&diagnosis)));
+        bool found = diagnosis_verdict(&diagnosis) == VERDICT_UNREACHABLE_FOR_DMA;
+        if (found) {
+            const struct finding *finding = &diagnosis.findings.list[0];
+            cr_expect_eq(diagnosis.findings.count, 1, "%s", row->what);
+            cr_expect_eq(finding->address, old, "%s: 0x%08x", row->what, finding->address);
+            cr_expect_eq(finding->certain, row->certain, "%s", row->what);
+            cr_expect_str_eq(finding->site, row->lose == 2 ? "" : "src/spi.c:41", "%s: %s",
+                             row->what, finding->site);
+            cr_expect_eq(strstr(finding->evidence, "known defect 10") != NULL,
+                         row->realloc_caps == WM_HEAP_CAP_DEFAULT, "%s: %s", row->what,
+                         finding->evidence);
+        }
+        cr_assert(outcome_of(&outcome, text, row->what), "%s: not converted", row->what);
+        if (row->lose == 0) {
+            cr_expect_eq(outcome.result.moved, found, "%s: the replay says otherwise: %zu moved",
+                         row->what, outcome.result.moved);
+        }
+        outcome_free(&outcome);
+        diagnosis_free(&diagnosis);
+        board_free(&board);
+    }
+}
+
+Test(recorder, moves_of_one_site_are_one_finding) {
+    struct board board = {.build = heap_build_find(true, TRACE_POISONING_NONE), .seed = 1};
+    struct diagnosis diagnosis;
+    char error[256] = "";
+    board_start(&board);
+    for (uint32_t i = 0; i < 20; i++) {
+        void *block = wm_heap_caps_alloc_tracing(64, SHARED, "src/spi.c", 41);
+        wm_heap_caps_free(wm_heap_caps_realloc_tracing(block, 128, WM_HEAP_CAP_DEFAULT, "r.c", 9));
+    }
+    wm_heap_recorder_flush(false);
+    board_stop(&board);
+    cr_assert(
+        diagnose_text(board.console.text, board.console.length, &diagnosis, error, sizeof error));
+    cr_assert_eq(diagnosis.findings.count, 1, "%zu", diagnosis.findings.count);
+    cr_expect_not_null(strstr(diagnosis.findings.list[0].evidence, "19 more blocks of that site"),
+                       "%s", diagnosis.findings.list[0].evidence);
+    diagnosis_free(&diagnosis);
+    board_free(&board);
+}
+
+/* --- the recorder's ring in a dump ------------------------------------------------------ */
+
+struct last_calls {
+    const char *fault; /* of the replay's last call */
+    uint32_t offset;   /* from the pointer */
+    bool of_free;      /* the pointer is a free block's */
+};
+
+/* A dump whose ring ends in a bad free, a call before it a good one: the heap around them is
+ * the dump's. */
+static void check_ring(const struct sdk_build *build, const struct last_calls *calls) {
+    struct sdk_dump *dump = sdk_dump_make(build, 11);
+    struct recording recording;
+    struct diagnose_options options = {.recording = &recording};
+    struct diagnosis diagnosis = {0};
+    struct convert_report report = {0};
+    struct trace trace;
+    struct trace_error trace_error;
+    struct replay_result result;
+    const struct replay_options full = {.check = REPLAY_CHECK_FULL,
+                                        .psram_bytes = REPLAY_PSRAM_AS_TRACED};
+    char error[512] = "";
+    size_t at = 10;
+    while (dump->blocks[at].live == calls->of_free) {
+        at++;
+    }
+    const struct sdk_block *block = &dump->blocks[at];
+    uint32_t pointer = sdk_pointer(dump, block);
+    /* of a live block its allocation is recorded, of a free one its free */
+    const uint32_t events[][5] = {{calls->of_free ? 2u : 0x00070009u, pointer,
+                                   calls->of_free ? block->size : block->requested, 0x08012346u, 0},
+                                  {2, pointer + calls->offset, 0, 0x08012abeu, 0}};
+    sdk_put_recorder(dump, 4, events, 2);
+    recording_init(&recording);
+    cr_assert(image_init(&diagnosis.image));
+    cr_assert(diagnose_memory(dump->bytes, SDK_DUMP_BYTES, "dump", &options, &diagnosis, error,
+                              sizeof error),
+              "%s", error);
+    cr_assert_eq(recording.boot.event_count, 2, "%s: no ring", build->name);
+    cr_assert(convert_recording(&recording.boot, NULL, &trace, &report, error, sizeof error),
+              "%s: %s", build->name, error);
+    cr_assert(replay_run(&trace, &full, &result, &trace_error), "%s", trace_error.text);
+    cr_expect_eq(result.mismatches, 0, "%s, %s", build->name, calls->fault);
+    cr_assert_eq(result.fault_count, 1, "%s, %s: %zu", build->name, calls->fault,
+                 result.fault_count);
+    cr_expect_str_eq(result.faults[0].kind, calls->fault);
+    cr_expect_eq(result.faults[0].address, pointer + calls->offset, "%s: 0x%08x", calls->fault,
+                 result.faults[0].address);
+    /* No calls lead to a heap that chance laid out, but for a block or two. */
+    cr_expect_geq(report.blocks + 2, dump->live[0] + dump->live[1], "%s, %s: %llu blocks",
+                  build->name, calls->fault, (unsigned long long)report.blocks);
+    cr_expect_leq(report.unplaced + report.inexact + report.supposed, 2);
+    replay_result_free(&result);
+    trace_free(&trace);
+    recording_free(&recording);
+    diagnosis_free(&diagnosis);
+    sdk_dump_free(dump);
+}
+
+Test(recorder, the_ring_in_a_dump_leads_to_its_heap_and_to_the_call_that_crashed) {
+    static const struct last_calls calls[] = {{"interior-pointer", 8, false},
+                                              {"double-free", 0, true}};
+    for (size_t build = 0; build < 6; build++) {
+        for (size_t i = 0; i < COUNT(calls); i++) {
+            check_ring(&sdk_builds[build], &calls[i]);
+        }
     }
 }

@@ -310,6 +310,35 @@ Test(replay, an_overrun_into_a_header_names_the_block_before_it) {
     replay_result_free(&result);
 }
 
+/* A trace may have a fault an event: the first thousands are kept, all are counted, each can
+ * be expected, and the first that nothing expected is known wherever it comes. */
+Test(replay, more_faults_than_are_kept_are_counted_and_can_be_expected) {
+    enum { FAULTS = 3 * REPLAY_FAULTS_KEPT, ODD = 2 * REPLAY_FAULTS_KEPT };
+    char *text;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    cr_assert_not_null(out);
+    fputs(NONE, out);
+    for (uint32_t i = 1; i <= FAULTS; i++) {
+        fprintf(out, "freeaddr 0x%08" PRIx32 "\n", 0x10000000 + 8 * i);
+        if (i != ODD && i != ODD + 7) {
+            fputs("expect fault=foreign-pointer\n", out);
+        }
+    }
+    fclose(out);
+    struct replay_result result = run("many faults", text, &full);
+    cr_expect_eq(result.fault_count, FAULTS, "%zu", result.fault_count);
+    cr_expect_eq(result.faults_kept, REPLAY_FAULTS_KEPT, "%zu", result.faults_kept);
+    cr_expect(result.faults[REPLAY_FAULTS_KEPT - 1].expected);
+    cr_expect_eq(result.mismatches, 0, "%zu", result.mismatches);
+    cr_expect_eq(result.unexpected_faults, 2, "%zu", result.unexpected_faults);
+    cr_expect_eq(result.unexpected.address, 0x10000000 + 8 * ODD, "0x%08" PRIx32,
+                 result.unexpected.address);
+    cr_expect_eq(replay_status(&result), 1);
+    replay_result_free(&result);
+    free(text);
+}
+
 static void keep_text(void *context, const char *text, size_t length) {
     fwrite(text, 1, length, context);
 }

@@ -19,9 +19,17 @@
 #include "../wm_heap_port.h"
 #include "../wm_heap_recorder.h"
 
+/* Hooks with the same body (free's) must stay two: folded into one by the compiler, one would
+ * call the other, and be the caller that is recorded. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define HOOK __attribute__((no_icf))
+#else
+#define HOOK
+#endif
+
 #define REAL(type, name, ...)                                                                      \
     type __real_##name(__VA_ARGS__);                                                               \
-    type __wrap_##name(__VA_ARGS__)
+    HOOK type __wrap_##name(__VA_ARGS__)
 
 /* The function above this one: on the chip 32 bits, on a host as many of them. */
 #define CALLER ((uint32_t)(uintptr_t)__builtin_return_address(0))
@@ -86,10 +94,10 @@ int __wrap_wm_heap_append_to_heap(const char *name) {
 }
 
 #ifdef WM_HEAP_RECORDER_LIBC
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *old_mem, size_t new_size);
-void __wrap_free(void *ptr);
+HOOK void *__wrap_malloc(size_t size);
+HOOK void *__wrap_calloc(size_t count, size_t size);
+HOOK void *__wrap_realloc(void *old_mem, size_t new_size);
+HOOK void __wrap_free(void *ptr);
 
 void *__wrap_malloc(size_t size) {
     return alloc_recorded(size, WM_HEAP_CAP_DEFAULT, "malloc", 0, CALLER);
