@@ -37,10 +37,10 @@ static bool survey_fault(const struct survey *survey, enum wm_heap_fault_kind ki
                                     });
 }
 
-/* Does the tree lead to the node of a free block that begins at `block`, by what its first
- * word or its node says? Visits the nodes in order, which is address order; anything out of
- * order ends the search. */
-static bool tree_holds(const struct wm_heap_region *region, uint32_t block) {
+/* The node to which the tree leads of a free block that begins at `block`, by what its first
+ * word or its node says; 0 if there is none. Visits the nodes in order, which is address order;
+ * anything out of order ends the search. */
+static uint32_t tree_holds(const struct wm_heap_region *region, uint32_t block) {
     uint32_t waiting[TREE_PATH_MAX];
     uint32_t count = 0;
     uint32_t last = 0;
@@ -49,39 +49,41 @@ static bool tree_holds(const struct wm_heap_region *region, uint32_t block) {
     for (;;) {
         for (; node != 0; node = node_at(node)->child[0].node) {
             if (count == TREE_PATH_MAX || !span_holds(span_of(region), node)) {
-                return false;
+                return 0;
             }
             waiting[count++] = node;
         }
-        if (count == 0) {
-            return false;
+        if (count == 0 || waiting[count - 1u] <= last) {
+            return 0;
         }
-        node = waiting[--count];
+        node = last = waiting[--count];
         if (node == says || node + NODE_BYTES - node_at(node)->size == block) {
-            return true;
+            return node;
         }
-        if (node <= last) {
-            return false;
-        }
-        last = node;
         node = node_at(node)->child[1].node;
     }
 }
 
-/* What stands here is neither the intact header of a live block nor a sound node. Where
- * the tree still leads here it was a node. Else it was a header: with a smashed canary and
- * a size that is still right the writer came from the payload, from below otherwise. */
+/* What stands here is neither the intact header of a live block nor a free block. Where the
+ * tree still leads here it was a free one, with either its node or its first word smashed.
+ * Else it was a header: with a smashed canary and a size that is still right the writer came
+ * from the payload, from below otherwise. */
 static bool header_fault(const struct survey *survey, uint32_t block) {
     const struct wm_heap_header *header = header_at(block);
     const struct wm_heap_region *region = survey->region;
-    if (tree_holds(region, block)) {
-        return survey_fault(survey, WM_HEAP_FAULT_SMASHED_FREE_BLOCK, WM_HEAP_CHECK_SIZE, block,
-                            block, 0, header->size_flags);
+    uint32_t node = tree_holds(region, block);
+    if (node != 0) {
+        uint32_t size = node + NODE_BYTES - block;
+        bool front = tree_sound(node) && node_at(node)->size == size;
+        return front ? survey_fault(survey, WM_HEAP_FAULT_SMASHED_FREE_BLOCK, WM_HEAP_CHECK_SIZE,
+                                    block, block, size, header->size_flags)
+                     : survey_fault(survey, WM_HEAP_FAULT_SMASHED_FREE_BLOCK, WM_HEAP_CHECK_SEAL,
+                                    block, node + 20u, node_seal(node, size), node_at(node)->seal);
     }
     uint32_t broken = canary_broken(block, header);
     uint32_t next = block + header_size(header);
     bool next_is_there = next == region->tail || header_is_live(region, next) ||
-                         (span_holds(span_of(region), next) && tree_holds(region, next));
+                         (span_holds(span_of(region), next) && tree_holds(region, next) != 0);
     if (broken != 0 && header_size(header) != 0 && next_is_there) {
         return survey_fault(survey, WM_HEAP_FAULT_UNDERFLOW, WM_HEAP_CHECK_CANARY, block, broken,
                             CANARY, *(const uint32_t *)bytes_at(broken));

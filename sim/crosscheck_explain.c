@@ -115,7 +115,9 @@ static bool find_block(void *context, const struct wm_heap_block *block) {
     return !search->found;
 }
 
-/* The words of a header or node by offset; NULL behind them. */
+#define NODE_BYTES 24u
+
+/* The words of a live block's header, or of a free block's node; NULL behind them. */
 static const char *word_name(const struct heap_build *build, bool live, uint32_t offset) {
     static const char *const node[] = {"size",       "left node",     "left largest",
                                        "right node", "right largest", "seal"};
@@ -134,12 +136,17 @@ static const char *word_name(const struct heap_build *build, bool live, uint32_t
     return build->tracing && index < 6u ? site[index - 4u] : "canary";
 }
 
+/* Where the words stand that say what the block is: a free block's at its end. */
+static uint32_t words_at(const struct wm_heap_block *block) {
+    return block->live ? block->address : block->address + block->size - NODE_BYTES;
+}
+
 static void show_header(const struct explanation *e, const struct wm_heap_block *block) {
     const char *name;
     fprintf(e->out, "    %-16s %-10s  %s\n", "word", "host", "C-SKY");
     for (uint32_t at = 0; (name = word_name(e->build, block->live, at)) != NULL; at += 4u) {
         size_t offset;
-        if (!offset_of(e, block->address + at, &offset)) {
+        if (!offset_of(e, words_at(block) + at, &offset)) {
             return;
         }
         uint32_t host = word_of(e->host, offset);
@@ -173,15 +180,18 @@ static void show_place(const struct explanation *e, uint32_t address) {
         return;
     }
     const struct wm_heap_block *block = &search.block;
-    const char *name = word_name(e->build, block->live, address - block->address);
+    const char *name = word_name(e->build, block->live, address - words_at(block));
     fprintf(e->out, "    in the %s block 0x%08" PRIx32 " of %" PRIu32 " bytes, ",
             block->live ? "live" : "free", block->address, block->size);
     if (name != NULL) {
-        fprintf(e->out, "the %s of its header\n", name);
+        fprintf(e->out, "the %s of its %s\n", name, block->live ? "header" : "node");
+    } else if (address - block->address < sizeof(uint32_t)) {
+        fprintf(e->out, "its first word, the size\n");
     } else {
-        fprintf(e->out, "%" PRIu32 " bytes behind its header\n",
+        fprintf(e->out, "%" PRIu32 " bytes behind its %s\n",
                 address - block->address -
-                    (block->live ? e->build->header_size : (uint32_t)sizeof(uint32_t) * 6u));
+                    (block->live ? e->build->header_size : (uint32_t)sizeof(uint32_t)),
+                block->live ? "header" : "first word");
     }
     show_header(e, block);
 }
@@ -228,9 +238,9 @@ static const struct word state_words[] = {
     STATE_WORD(version),
     STATE_WORD(region_count),
     STATE_WORD(total.free_bytes),
-    STATE_WORD(total.min_free_bytes),
+    STATE_WORD(total.lowest),
     STATE_WORD(internal.free_bytes),
-    STATE_WORD(internal.min_free_bytes),
+    STATE_WORD(internal.lowest),
     STATE_WORD(counters.allocs),
     STATE_WORD(counters.frees),
     STATE_WORD(counters.failed),
@@ -239,18 +249,10 @@ static const struct word state_words[] = {
     STATE_WORD(counters.refused),
 };
 static const struct word region_words[] = {
-    REGION_WORD(state),
-    REGION_WORD(caps),
-    REGION_WORD(start),
-    REGION_WORD(tail),
-    REGION_WORD(end),
-    REGION_WORD(top_bit),
-    REGION_WORD(root.node),
-    REGION_WORD(root.largest),
-    REGION_WORD(level.free_bytes),
-    REGION_WORD(level.min_free_bytes),
-    REGION_WORD(owner),
-    REGION_WORD(table_caps),
+    REGION_WORD(state),        REGION_WORD(lacks),        REGION_WORD(eighths),
+    REGION_WORD(start),        REGION_WORD(tail),         REGION_WORD(end),
+    REGION_WORD(root.node),    REGION_WORD(root.largest), REGION_WORD(level.free_bytes),
+    REGION_WORD(level.lowest), REGION_WORD(owner),        REGION_WORD(table_caps),
 };
 static const struct word fault_words[] = {
     FAULT_WORD(kind),    FAULT_WORD(check),   FAULT_WORD(region),   FAULT_WORD(block),

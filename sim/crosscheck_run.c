@@ -135,17 +135,17 @@ static uint32_t digest_header(const struct crosscheck_run *run, uint32_t digest,
 static uint32_t digest_path(const struct crosscheck_run *run, uint32_t digest,
                             const struct wm_heap_region *region, uint32_t key) {
     struct wm_heap_link link = region->root;
-    for (uint32_t bit = region->top_bit; bit != 0; bit >>= 1) {
+    for (uint32_t left = 32; left > 0; left--) {
         digest = digest_add(digest_add(digest, link.node), link.largest);
         if (link.node == 0 || !is_words(run, link.node, sizeof(struct wm_heap_node))) {
             break;
         }
         const struct wm_heap_node *node = bytes_at(link.node);
         digest = digest_words(digest, (const memory_word *)node, sizeof *node / 4u);
-        if (link.node + node->size == key) {
+        if (link.node + sizeof *node == key) {
             break;
         }
-        link = node->child[(key & bit) != 0];
+        link = node->child[link.node + sizeof *node < key];
     }
     return digest;
 }

@@ -20,8 +20,9 @@
 
 #define STATE_BYTES offsetof(struct wm_heap_state, failed_callback)
 #define ALLOCATED 1u
+#define PREVIOUS_FREE 2u
 #define FLAGS 7u
-#define SMALLEST_NODE 24u
+#define NODE_BYTES 24u
 #define CANARY 0xa5a5a5a5u
 #define GUARD_BYTE 0x5au
 #define SEAL_FACTOR 0x9e3779b1u
@@ -86,12 +87,10 @@ static uint32_t size_at(const struct own *own, uint32_t address) {
 }
 
 static uint32_t seal_of(const struct own *own, uint32_t address) {
-    uint32_t mixed = word(own, address + 4) * SEAL_FACTOR + word(own, address + 8);
-    if (own->tracing) {
-        mixed =
-            (mixed * SEAL_FACTOR + word(own, address + 16)) * SEAL_FACTOR + word(own, address + 20);
-    }
-    return address ^ word(own, address) ^ mixed * SEAL_FACTOR;
+    const uint32_t site = own->tracing ? word(own, address + 16) : 0;
+    const uint32_t line = own->tracing ? word(own, address + 20) : 0;
+    return address ^ word(own, address) ^
+           ((word(own, address + 4) + site) * SEAL_FACTOR + word(own, address + 8) + line);
 }
 
 static bool is_live(const struct own *own, const struct wm_heap_region *region, uint32_t at) {
@@ -102,11 +101,19 @@ static bool is_live(const struct own *own, const struct wm_heap_region *region, 
            size <= region->tail - at && size > own->header_size + slack;
 }
 
+/* A free block begins with its size and ends with its node. */
+static bool front_is_plausible(const struct own *own, const struct wm_heap_region *region,
+                               uint32_t at) {
+    const uint32_t size = word(own, at);
+    return at < region->tail && (size & FLAGS) == 0 && size >= NODE_BYTES &&
+           size < region->tail - at && ramdump_holds(own->memory, at, size);
+}
+
 static bool is_free(const struct own *own, const struct wm_heap_region *region, uint32_t at) {
     const uint32_t size = word(own, at);
-    return at < region->tail && ramdump_holds(own->memory, at, SMALLEST_NODE) &&
-           (size & FLAGS) == 0 && size >= SMALLEST_NODE && size < region->tail - at &&
-           word(own, at + 20) == ~(at ^ size);
+    const uint32_t node = at + size - NODE_BYTES;
+    return front_is_plausible(own, region, at) && word(own, node) == size &&
+           word(own, node + 20) == ~(node ^ size);
 }
 
 static uint32_t next_sound(const struct own *own, const struct wm_heap_region *region,
@@ -202,10 +209,32 @@ static bool low_end_is_intact(const struct own *own, const struct wm_heap_region
            (behind == region->tail || is_live(own, region, behind) || is_free(own, region, behind));
 }
 
+/* The node at a free block's end is smashed, though where the block begins all is well: the
+ * block behind wrote before its start, if the last word is what changed, or somebody wrote to
+ * memory that he had freed. */
+static bool judge_node(const struct own *own, uint32_t at) {
+    const uint32_t size = word(own, at);
+    const uint32_t node = at + size - NODE_BYTES;
+    const bool last_word = word(own, node + 20) != ~(node ^ size) && word(own, node) == size;
+    struct finding *finding =
+        add_finding(own, last_word ? VERDICT_UNDERFLOW : VERDICT_USE_AFTER_FREE, false,
+                    last_word ? at + size : at, last_word);
+    return finding != NULL &&
+           finding_evidence(finding,
+                            "0x%08" PRIx32 ": the node of the free block 0x%08" PRIx32
+                            " is smashed, its seal is 0x%08" PRIx32 ", not 0x%08" PRIx32 "\n",
+                            node, at, word(own, node + 20), ~(node ^ size)) &&
+           ramdump_evidence_bytes(own->memory, node - 16, node + NODE_BYTES + 16, finding);
+}
+
 static bool judge_smashed(const struct own *own, const struct wm_heap_region *region, uint32_t at,
                           uint32_t live_before) {
     if (own->findings->count >= FINDINGS_MAX) {
         return true;
+    }
+    if (front_is_plausible(own, region, at) && is_live(own, region, at + word(own, at)) &&
+        (word(own, at + word(own, at)) & PREVIOUS_FREE) != 0) {
+        return judge_node(own, at);
     }
     const bool underflow =
         low_end_is_intact(own, region, at) && (!own->poisoning || broken_canary(own, at) != 0);
@@ -381,7 +410,7 @@ static void set_region(const struct own *own, uint32_t index) {
     to->caps = from->table_caps;
     to->has_free = true;
     to->free_bytes = from->level.free_bytes;
-    to->min_free_bytes = from->level.min_free_bytes;
+    to->min_free_bytes = wm_heap_level_minimum(&from->level);
     to->has_blocks = ramdump_holds(own->memory, from->start, from->tail - from->start);
 }
 

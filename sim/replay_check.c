@@ -27,7 +27,7 @@ void replay_check_counters(struct replay *replay) {
         mismatch(replay, "free", expected, got, 0);
     }
     expected = model_minimum_free_size(replay->model);
-    got = replay->build->state->total.min_free_bytes;
+    got = wm_heap_level_minimum(&replay->build->state->total);
     if (expected != got) {
         mismatch(replay, "min_free", expected, got, 0);
     }

@@ -106,7 +106,7 @@ static bool is_served(const struct run *run, uint32_t caps) {
     const struct wm_heap_state *state = run->build->state;
     for (uint32_t i = 0; i < state->region_count; i++) {
         if (state->regions[i].state == WM_HEAP_REGION_OPEN &&
-            (state->regions[i].caps & caps) == caps) {
+            (state->regions[i].lacks & caps) == 0) {
             return true;
         }
     }
@@ -116,10 +116,10 @@ static bool is_served(const struct run *run, uint32_t caps) {
 static void lows_note(const struct run *run, size_t event) {
     const struct wm_heap_state *state = run->build->state;
     struct whatif_result *result = run->result;
-    low_note(&result->total, state->total.min_free_bytes, event);
+    low_note(&result->total, wm_heap_level_minimum(&state->total), event);
     for (uint32_t i = 0; i < run->trace->region_count; i++) {
         result->region_open[i] = state->regions[i].state == WM_HEAP_REGION_OPEN;
-        low_note(&result->regions[i], state->regions[i].level.min_free_bytes, event);
+        low_note(&result->regions[i], wm_heap_level_minimum(&state->regions[i].level), event);
     }
     for (unsigned i = 0; i < WHATIF_PEAKS; i++) {
         struct whatif_peak *peak = &result->peaks[i];
