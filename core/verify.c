@@ -7,14 +7,22 @@
  */
 #include "internal.h"
 
-/* One check over one region: where it is, what it has seen, what it found. */
+/* A node whose right subtree the walk is in, or has not come to the end of. */
+struct spine {
+    uint32_t node;
+    uint32_t rank;  /* its highest bit counts (core/tree.h) */
+    uint32_t right; /* where its right link must lead */
+};
+
+/* One check over one region: where it is, what it has seen, what it found. The tree that the
+ * free blocks seen so far must form is known at each step by its right edge. */
 struct survey {
     struct wm_heap_region *region;
     struct wm_heap_fault *fault;
     uint32_t free_bytes;
-    uint32_t free_blocks; /* below the tail: each must stand in the tree, and no others */
-    uint32_t tree_links;  /* that lead to somebody, the root's included */
-    uint32_t suspect;     /* block with a link to what is no node, 0 if there is none */
+    uint32_t last; /* node of the latest free block; before the first the region's start */
+    uint32_t depth;
+    struct spine spine[TREE_PATH_MAX];
 };
 
 static bool fault_set(struct wm_heap_fault *fault, const struct wm_heap_fault *what) {
@@ -121,94 +129,46 @@ static bool check_live(struct survey *survey, uint32_t block, bool previous_free
     return false;
 }
 
-/* What a link's `largest` must be. */
-static uint32_t link_largest(const struct wm_heap_region *region, const struct wm_heap_link *link) {
-    if (link->node == 0) {
-        return 0;
+/* A link in a free block's node: does it lead where it must, and say of it what is so? What
+ * lies below has been found right. */
+static bool check_link(const struct survey *survey, uint32_t node, const struct wm_heap_link *link,
+                       uint32_t address, uint32_t leads_to) {
+    uint32_t block = node == 0 ? 0 : node + NODE_BYTES - node_at(node)->size;
+    uint32_t largest = leads_to == 0 ? 0 : tree_largest(node_at(leads_to));
+    if (link->node != leads_to) {
+        return survey_fault(survey, WM_HEAP_FAULT_SMASHED_FREE_BLOCK, WM_HEAP_CHECK_LINK, block,
+                            address, leads_to, link->node);
     }
-    if (node_front(span_of(region), link->node) == 0) {
-        return link->largest; /* nobody knows */
-    }
-    return tree_largest(node_at(link->node));
-}
-
-/* Are both of a node's links right about the sizes? Then a link to it that disagrees is the
- * wrong one. */
-static bool links_agree(const struct wm_heap_region *region, uint32_t node) {
-    const struct wm_heap_link *child = node_at(node)->child;
-    return child[0].largest == link_largest(region, &child[0]) &&
-           child[1].largest == link_largest(region, &child[1]);
-}
-
-/* The rank of the node at the end of a path lies in the highest bit of what this returns
- * (core/tree.h). */
-static uint32_t path_rank(const struct wm_heap_region *region, struct wm_heap_link *const *path,
-                          struct wm_heap_link *const *end) {
-    uint32_t low = region->start;
-    for (; path < end; path++) {
-        if (path[1] == &node_at((*path)->node)->child[1]) {
-            low = (*path)->node;
-        }
-    }
-    return (*end)->node ^ low;
-}
-
-/* The two links in a free block's node: does each lead to where the tree has it, and say of
- * it what is so? A node below that is smashed itself is left to the walk, which comes to it. */
-static bool check_links(struct survey *survey, uint32_t block, uint32_t node, uint32_t rank) {
-    struct wm_heap_region *region = survey->region;
-    struct wm_heap_link *path[TREE_PATH_MAX];
-    for (uint32_t i = 0; i < 2u; i++) {
-        const struct wm_heap_link *child = &node_at(node)->child[i];
-        uint32_t at = node + 4u + 8u * i;
-        uint32_t largest = link_largest(region, child);
-        if (child->node != 0) {
-            survey->tree_links++;
-            if (node_front(span_of(region), child->node) == 0) {
-                survey->suspect = block;
-                continue;
-            }
-            struct wm_heap_link **end =
-                tree_find(span_of(region), &region->root, child->node, path);
-            uint32_t lower = end == NULL ? 0 : path_rank(region, path, end);
-            if (end == NULL || *end != child || lower >= rank || lower >= (lower ^ rank)) {
-                return survey_fault(survey, WM_HEAP_FAULT_SMASHED_FREE_BLOCK, WM_HEAP_CHECK_LINK,
-                                    block, at, 0, child->node);
-            }
-        }
-        if (child->largest != largest && (child->node == 0 || links_agree(region, child->node))) {
-            return survey_fault(survey, WM_HEAP_FAULT_SMASHED_FREE_BLOCK, WM_HEAP_CHECK_LARGEST,
-                                block, at + 4u, largest, child->largest);
-        }
+    if (link->largest != largest) {
+        return survey_fault(survey, WM_HEAP_FAULT_SMASHED_FREE_BLOCK, WM_HEAP_CHECK_LARGEST, block,
+                            address + 4u, largest, link->largest);
     }
     return true;
 }
 
-/* The tree does not lead to a sound node: on the way down, the node nearest to it should
- * have. */
-static bool link_fault(const struct survey *survey, uint32_t block, uint32_t node) {
-    const struct wm_heap_region *region = survey->region;
-    uint32_t holder = 0;
-    uint32_t at = region->root.node;
-    for (uint32_t left = TREE_PATH_MAX; left > 0 && node_front(span_of(region), at) != 0; left--) {
-        holder = at + NODE_BYTES - node_at(at)->size;
-        at = node_at(at)->child[node > at].node;
+/* Ends the right edge's subtrees in which the highest bit is lower than `rank`'s. Sets *top to
+ * the highest of them, 0 if there are none. */
+static bool check_spine(struct survey *survey, uint32_t rank, uint32_t *top) {
+    for (*top = 0; survey->depth > 0; survey->depth--) {
+        const struct spine *last = &survey->spine[survey->depth - 1u];
+        if (last->rank >= rank || last->rank >= (last->rank ^ rank)) {
+            break;
+        }
+        *top = last->node;
+        if (!check_link(survey, last->node, &node_at(last->node)->child[1], last->node + 12u,
+                        last->right)) {
+            return false;
+        }
     }
-    return survey_fault(survey, WM_HEAP_FAULT_SMASHED_FREE_BLOCK, WM_HEAP_CHECK_LINK,
-                        holder == 0 ? block : holder, holder == 0 ? block : holder, node, 0);
+    return true;
 }
 
 /* A block that does not say it is live: it must be a free one's. */
 static bool check_free(struct survey *survey, uint32_t block, bool previous_free) {
     struct wm_heap_region *region = survey->region;
     uint32_t node = front_node(span_of(region), block);
-    struct wm_heap_link *path[TREE_PATH_MAX];
     if (previous_free || node == 0 || node + NODE_BYTES >= region->tail) {
         return header_fault(survey, block);
-    }
-    struct wm_heap_link **end = tree_find(span_of(region), &region->root, node, path);
-    if (end == NULL) {
-        return link_fault(survey, block, node);
     }
     uint32_t size = node_at(node)->size;
     uint32_t broken = hole_pattern_broken(block, size, size);
@@ -216,9 +176,19 @@ static bool check_free(struct survey *survey, uint32_t block, bool previous_free
         return survey_fault(survey, WM_HEAP_FAULT_USE_AFTER_FREE, WM_HEAP_CHECK_PATTERN, block,
                             broken, FREE_PATTERN, *(const uint32_t *)bytes_at(broken));
     }
-    survey->free_blocks++;
+    uint32_t rank = node ^ survey->last;
+    uint32_t left;
+    if (!check_spine(survey, rank, &left) ||
+        !check_link(survey, node, &node_at(node)->child[0], node + 4u, left)) {
+        return false;
+    }
+    if (survey->depth > 0) {
+        survey->spine[survey->depth - 1u].right = node;
+    }
+    survey->spine[survey->depth++] = (struct spine){node, rank, 0};
+    survey->last = node;
     survey->free_bytes += size;
-    return check_links(survey, block, node, path_rank(region, path, end));
+    return true;
 }
 
 /* Blocks from the region's start; stops at the first fault. Sets *block to the last one
@@ -261,19 +231,12 @@ static bool check_marker(const struct survey *survey) {
 }
 
 bool region_check(struct wm_heap_region *region, struct wm_heap_fault *fault) {
-    struct survey survey = {.region = region, .fault = fault, .tree_links = region->root.node != 0};
+    struct survey survey = {.region = region, .fault = fault, .last = region->start};
     uint32_t block;
-    if (!check_blocks(&survey, region->end, &block)) {
+    uint32_t root;
+    if (!check_blocks(&survey, region->end, &block) || !check_spine(&survey, UINT32_MAX, &root) ||
+        !check_link(&survey, root, &region->root, root, root)) {
         return false;
-    }
-    if (survey.tree_links != survey.free_blocks) {
-        return survey_fault(&survey, WM_HEAP_FAULT_SMASHED_FREE_BLOCK, WM_HEAP_CHECK_LINK,
-                            survey.suspect, survey.suspect, survey.free_blocks, survey.tree_links);
-    }
-    uint32_t largest = link_largest(region, &region->root);
-    if (region->root.largest != largest) {
-        return survey_fault(&survey, WM_HEAP_FAULT_SMASHED_FREE_BLOCK, WM_HEAP_CHECK_LARGEST,
-                            region->root.node, region->root.node, largest, region->root.largest);
     }
     uint32_t broken = pattern_broken(region->tail, region->end);
     if (broken != 0) {
@@ -326,7 +289,7 @@ COLD bool fault_from_pointer(uint32_t pointer, struct wm_heap_fault *fault) {
         return false;
     }
     fault->region = region_index(region);
-    struct survey survey = {.region = region, .fault = fault};
+    struct survey survey = {.region = region, .fault = fault, .last = region->start};
     uint32_t block = region->tail;
     if (!check_blocks(&survey, pointer, &block)) {
         fault->pointer = pointer;

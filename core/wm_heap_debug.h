@@ -148,7 +148,8 @@ struct wm_heap_counters {
     uint32_t allocs;         /* allocations that succeeded, moving reallocs' included */
     uint32_t frees;          /* blocks freed, moving reallocs' included */
     uint32_t failed;         /* allocations that returned NULL, size 0 excepted */
-    uint32_t largest_failed; /* the largest size among them, 0xffffffff if larger */
+    uint32_t largest_failed; /* the largest size among them, 0xffffffff if larger, and for a
+                                calloc of more than 2^31 - 1 bytes */
     uint32_t faults;         /* reported */
     uint32_t refused;        /* frees and reallocs in a region closed by a fault */
 };

@@ -121,6 +121,9 @@ static void count_failure(struct run *run, size_t size) {
     }
 }
 
+/* A calloc of more than a block can have counts as the largest of all. */
+static size_t calloc_shown(size_t size) { return size > 0x7fffffff ? SIZE_MAX : size; }
+
 static void *call_calloc(struct run *run, size_t size, uint32_t caps) {
     uint8_t *got = wm_heap_caps_calloc(size, 1, caps_of(caps));
     uint32_t expected = model_alloc(run->twin.model, size, caps);
@@ -138,6 +141,7 @@ static void step_alloc(struct run *run, void **slot) {
     void *ptr;
     if (kind == 0) {
         ptr = call_calloc(run, size, caps);
+        size = ptr == NULL ? calloc_shown(size) : size;
     } else if (kind == 1) {
         uint32_t alignment = 8u << random_below(run, 10);
         ptr = twin_aligned(&run->twin, alignment, size, caps);

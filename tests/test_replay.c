@@ -180,7 +180,7 @@ static const struct row rows[] = {
         "1, 5 events, stopped; use-after-free@5 0x20004140"),
     ROW("use after free, expected",
         COMPREHENSIVE "alloc 1 64 DEFAULT = 0x20004140\nalloc 2 8 DEFAULT\nfree 1\n"
-                      "writeaddr 0x20004170 1 0\nrealloc 3 64 DEFAULT\n"
+                      "writeaddr 0x20004158 1 0\nrealloc 3 64 DEFAULT\n"
                       "expect fault=use-after-free\n",
         "0, 6 events, stopped; use-after-free@5 0x20004140 expected"),
     ROW("damage that no call meets",

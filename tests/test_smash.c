@@ -352,7 +352,8 @@ static bool is_protected(const struct scene *scene, const struct wm_heap_block *
     if (block->address == region->tail) {
         return scene->build->comprehensive;
     }
-    return scene->build->comprehensive || address - block->address < NODE_BYTES;
+    return scene->build->comprehensive || address - block->address < 4 ||
+           block->address + block->size - address <= NODE_BYTES;
 }
 
 /* Eight flipped bits, all zeros, all ones, one more, and what poisoning itself writes. */
@@ -382,9 +383,11 @@ static void expect_named(const struct scene *scene, uint32_t index, uint32_t add
                                                    : scene->state.regions[0].end;
     cr_assert(fault.kind >= SMASHED && fault.region == 0 && fault.block >= first &&
                   fault.block <= last,
-              "%s: %s: the check names %s, region %" PRIu32 ", block 0x%08x, not one near 0x%08x",
-              scene->build->name, how, scene->build->fault_name(fault.kind), fault.region,
-              fault.block, address);
+              "%s: %s: the check names %s (%s, at 0x%08x), region %" PRIu32
+              ", block 0x%08x, not one near 0x%08x",
+              scene->build->name, how, scene->build->fault_name(fault.kind),
+              scene->build->check_name(fault.check), fault.address, fault.region, fault.block,
+              address);
 }
 
 /* Overwrites `bytes` bytes: noticed, and then the bursts, or one of them, change nothing
@@ -443,8 +446,10 @@ static void smash_all(const struct heap_build *build) {
         const struct wm_heap_block *block = &scene.blocks[i];
         for (uint32_t at = block->address; at < block->address + block->size; at++) {
             if (is_protected(&scene, block, at)) {
-                uint32_t head = block->live ? build->header_size : NODE_BYTES;
-                bool inner = at - block->address >= head || block->address == region->tail;
+                uint32_t offset = at - block->address;
+                bool inner = block->live ? offset >= build->header_size
+                                         : offset >= 4 && block->size - offset > NODE_BYTES;
+                inner = inner || block->address == region->tail;
                 smash_byte(&scene, i, at, inner ? (enum burst)(at % BURSTS) : BURSTS);
                 smashed++;
             }
@@ -476,8 +481,11 @@ Test(smash, links_and_sizes_that_look_sound_are_noticed_and_harmless) {
                 uint32_t other = scene.blocks[j].address;
                 uint32_t distance = other - block->address;
                 smash_with(&scene, i, block->address, &distance, 4, BURSTS);
+                uint32_t node = block->address + block->size - NODE_BYTES;
+                uint32_t other_node = other + scene.blocks[j].size - NODE_BYTES;
                 for (uint32_t link = 4; !block->live && link <= 12; link += 8) {
-                    smash_with(&scene, i, block->address + link, &other, 4, BURSTS);
+                    smash_with(&scene, i, node + link, &other, 4, BURSTS);
+                    smash_with(&scene, i, node + link, &other_node, 4, BURSTS);
                 }
             }
         }
