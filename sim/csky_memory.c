@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Guest memory: few pieces, each a mapping of the host that costs nothing until it is used.
+ *
+ * A halfword or a word at an odd place is a fault. The CPU traps there too, unless PSR.MM hides
+ * it, as the W800's start-up code lets it do; a compiler never counts on that (GCC aligns
+ * everything), so an allocator that made such an access would be wrong.
  */
 #include "csky_internal.h"
 
