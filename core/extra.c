@@ -3,15 +3,13 @@
  * Allocations the SDK does not have: zeroed and aligned.
  */
 #include "block.h"
+#include "product.h"
 
 #define ALIGNMENT_MAX 4096u
 
 void *wm_heap_caps_calloc_tracing(size_t count, size_t size, wm_heap_cap_type_t caps,
                                   const char *file, int line) {
-    size_t bytes = SIZE_MAX; /* which no region has */
-    if (size == 0 || count <= LARGEST_REQUEST / size) {
-        bytes = count * size;
-    }
+    size_t bytes = calloc_bytes(count, size);
     void *memory = wm_heap_caps_alloc_tracing(bytes, caps, file, line);
     if (memory != NULL) {
         __builtin_memset(memory, 0, bytes);

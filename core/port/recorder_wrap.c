@@ -16,6 +16,7 @@
  * of the one line of the SDK's that all of them have in common.
  */
 #define WM_HEAP_CORE /* the functions, not the macros */
+#include "../product.h"
 #include "../wm_heap_port.h"
 #include "../wm_heap_recorder.h"
 
@@ -104,10 +105,7 @@ void *__wrap_malloc(size_t size) {
 }
 
 void *__wrap_calloc(size_t count, size_t size) {
-    size_t bytes;
-    if (__builtin_mul_overflow(count, size, &bytes)) {
-        bytes = SIZE_MAX; /* which no region has */
-    }
+    size_t bytes = calloc_bytes(count, size);
     void *result = alloc_recorded(bytes, WM_HEAP_CAP_DEFAULT, "calloc", 0, CALLER);
     if (result != NULL) {
         __builtin_memset(result, 0, bytes);
