@@ -109,37 +109,47 @@ static inline bool block_release(struct wm_heap_region *region, uint32_t block, 
         return true;
     }
     uint32_t node = next - NODE_BYTES;
-    struct wm_heap_header *behind = header_at(next);
-    if ((behind->size_flags & ALLOCATED) != 0) {
-        if ((behind->size_flags & PREVIOUS_FREE) != 0 || !header_is_sealed(next)) {
+    uint32_t from = previous_free ? previous : 0;
+    uint32_t behind_flags = header_at(next)->size_flags & (ALLOCATED | PREVIOUS_FREE);
+    if ((behind_flags & ALLOCATED) == 0) {
+        node = from = front_node(span, next);
+        if (node == 0 || (previous_free && !hole_remove(region, previous))) {
             return false;
         }
-        bool moved = false;
-        if (previous_free) {
-            if (!tree_extend(span, &region->root, previous, node, next - front, &moved) ||
-                (!moved && !hole_remove(region, previous))) {
-                return false;
-            }
-            if (block != node) {
-                header_erase(block);
-            }
-        }
-        if (!moved && !tree_insert(span, &region->root, node, next - front)) {
-            return false;
-        }
-        header_toggle_previous_free(behind);
-        front_write(front, next - front);
-        pattern_fill(unpatterned, node);
-        return true;
-    }
-    node = front_node(span, next);
-    if (node == 0 || (previous_free && !hole_remove(region, previous)) ||
-        !tree_grow(span, &region->root, node, node + NODE_BYTES - front)) {
+    } else if (behind_flags != ALLOCATED || !header_is_sealed(next)) {
         return false;
     }
-    header_erase(block);
-    front_write(front, node + NODE_BYTES - front);
-    pattern_fill(unpatterned, tree_min(next + 4u, node));
+    size = node + NODE_BYTES - front;
+    struct tree_place place;
+    bool stays = false;
+    for (;; from = 0) {
+        if (!tree_place(span, &region->root, node, from, size, &place)) {
+            return false;
+        }
+        stays = from != 0 && place.other == from;
+        if (stays && from != node && !tree_can_move(span, &place, node, &stays)) {
+            return false;
+        }
+        if (stays || from == 0) {
+            break;
+        }
+        if (!hole_remove(region, from)) {
+            return false;
+        }
+    }
+    if (block != node) {
+        header_erase(block);
+    }
+    if (stays) {
+        tree_move(&place, node, size);
+    } else if (!tree_insert(span, node, size, &place)) {
+        return false;
+    }
+    if (behind_flags != 0) {
+        header_toggle_previous_free(header_at(next));
+    }
+    front_write(front, size);
+    pattern_fill(unpatterned, behind_flags != 0 ? node : tree_min(next + 4u, node));
     return true;
 }
 

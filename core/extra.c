@@ -48,7 +48,10 @@ static struct piece aligned_take(struct wm_heap_region *region, uint32_t want, u
     if (piece.block == 0 || *lead == 0) {
         return piece;
     }
-    if (!tree_insert(span_of(region), &region->root, block - NODE_BYTES, *lead)) {
+    struct span span = span_of(region);
+    struct tree_place place;
+    if (!tree_place(span, &region->root, block - NODE_BYTES, 0, *lead, &place) ||
+        !tree_insert(span, block - NODE_BYTES, *lead, &place)) {
         return (struct piece){0, 0};
     }
     front_write(hole, *lead);

@@ -153,24 +153,40 @@ static inline bool tree_insert_lowest(struct span span, struct wm_heap_link *lin
     return false;
 }
 
-/* Puts the node at `address` into the tree. */
-static inline bool tree_insert(struct span span, struct wm_heap_link *root, uint32_t address,
-                               uint32_t size) {
+/* A place in the tree: the link, what it leads to now, the node that the link stands in (0: the
+ * root's), and the last node that was left to the right on the way. */
+struct tree_place {
+    struct wm_heap_link *link;
+    uint32_t other;
+    uint32_t holder;
+    uint32_t low;
+};
+
+/* Finds the place of a node at `address`: where it must stand above `other`, or there is no
+ * other; or that of the node at `from`, if that is the same. Tells the links above that place
+ * of a block of `size` bytes. */
+static inline bool tree_place(struct span span, struct wm_heap_link *root, uint32_t address,
+                              uint32_t from, uint32_t size, struct tree_place *place) {
     struct wm_heap_link *link = root;
-    struct wm_heap_node *node = node_at(address);
     uint32_t low = span.start;
     uint32_t holder = 0;
-    uint32_t other = link->node;
-    for (uint32_t left = TREE_PATH_MAX; span_holds(span, other); left--) {
+    uint32_t other;
+    for (uint32_t left = TREE_PATH_MAX; (other = link->node) != from; left--) {
+        if (!span_holds(span, other)) {
+            if (other == 0) {
+                break;
+            }
+            return false;
+        }
         struct wm_heap_link *below;
         if (address < other) {
             if ((address ^ other) < (address ^ low)) {
-                break; /* takes its place; that one moves down to the right */
+                break;
             }
             below = &node_at(other)->child[0];
         } else {
             if ((address ^ other) >= (other ^ low)) {
-                break; /* all that is below lies to the left */
+                break;
             }
             below = &node_at(other)->child[1];
             low = other;
@@ -180,30 +196,63 @@ static inline bool tree_insert(struct span span, struct wm_heap_link *root, uint
         }
         link = below;
         holder = other;
-        other = link->node;
     }
-    if (!tree_sound(holder)) {
-        return false;
-    }
+    *place = (struct tree_place){link, other, holder, low};
+    return tree_sound(holder);
+}
+
+/* Puts the node at `address` into the tree. */
+static inline bool tree_insert(struct span span, uint32_t address, uint32_t size,
+                               const struct tree_place *place) {
+    struct wm_heap_link *link = place->link;
+    uint32_t other = place->other;
+    struct wm_heap_node *node = node_at(address);
     node->size = size;
     node->seal = node_seal(address, size);
+    node->child[0] = *link; /* all that is below lies to the left */
     node->child[1] = (struct wm_heap_link){0, 0};
-    if (other == 0) {
-        node->child[0] = (struct wm_heap_link){0, 0};
-        *link = (struct wm_heap_link){address, size};
-        return true;
-    }
-    if (!span_holds(span, other) || !tree_sound(other)) {
-        return false;
-    }
-    node->child[0] = *link;
     *link = (struct wm_heap_link){address, tree_max(link->largest, size)};
-    if (other > address) {
+    if (other > address) { /* gives up its place and moves down to the right */
+        if (!tree_sound(other)) {
+            return false;
+        }
         node->child[0] = node_at(other)->child[0];
         node->child[1] = node_at(other)->child[1];
         return tree_insert_lowest(span, &node->child[1], address, other);
     }
     return true;
+}
+
+/* Can the node at `place` move up to `address` and keep its place? Its own rank, and that of the
+ * next node in address order, must stay what they are. Sets *can; false: damage. */
+static inline bool tree_can_move(struct span span, const struct tree_place *place, uint32_t address,
+                                 bool *can) {
+    uint32_t from = place->other;
+    *can = (from ^ address) < (from ^ place->low);
+    uint32_t next = node_at(from)->child[1].node;
+    for (uint32_t left = TREE_PATH_MAX; *can && next != 0; left--) {
+        if (left == 0 || !span_holds(span, next)) {
+            return false;
+        }
+        uint32_t below = node_at(next)->child[0].node;
+        *can = below != 0 || (from ^ address) < (address ^ next);
+        next = below;
+    }
+    return true;
+}
+
+/* Moves the node at `place` up to `address`, or leaves it there, with a new, larger size. */
+static inline void tree_move(const struct tree_place *place, uint32_t address, uint32_t size) {
+    struct wm_heap_node *node = node_at(place->other);
+    struct wm_heap_node *there = node_at(address);
+    struct wm_heap_link left = node->child[0];
+    struct wm_heap_link right = node->child[1];
+    node->seal = 0;
+    there->size = size;
+    there->child[0] = left;
+    there->child[1] = right;
+    there->seal = node_seal(address, size);
+    *place->link = (struct wm_heap_link){address, tree_max(place->link->largest, size)};
 }
 
 /* Takes the node out to which the path's link at `end` leads; the next one in address order
@@ -246,91 +295,6 @@ static inline bool tree_remove(struct span span, struct wm_heap_link **path,
     }
     node->seal = 0;
     tree_settle(path, end, size);
-    return true;
-}
-
-/* The node's block reaches further down now: its size is raised to `size` on the way. */
-static inline bool tree_grow(struct span span, struct wm_heap_link *root, uint32_t address,
-                             uint32_t size) {
-    struct wm_heap_link *link = root;
-    uint32_t holder = 0;
-    for (uint32_t left = TREE_PATH_MAX; left > 0; left--) {
-        if (!tree_raise(link, holder, size)) {
-            return false;
-        }
-        holder = link->node;
-        if (holder == address) {
-            node_at(address)->size = size;
-            node_at(address)->seal = node_seal(address, size);
-            return true;
-        }
-        if (!span_holds(span, holder)) {
-            return false;
-        }
-        link = &node_at(holder)->child[address > holder];
-    }
-    return false;
-}
-
-/* The block whose node stands at `from` reaches up to a later end, where its node is to stand
- * at `to`; no other free block lies between. Sets *moved if the node could keep its place in
- * the tree, else nothing has happened but that sizes above its new place were raised. */
-static inline bool tree_extend(struct span span, struct wm_heap_link *root, uint32_t from,
-                               uint32_t to, uint32_t size, bool *moved) {
-    struct wm_heap_link *link = root;
-    uint32_t low = span.start;
-    uint32_t holder = 0;
-    uint32_t other;
-    *moved = false;
-    for (uint32_t left = TREE_PATH_MAX; (other = link->node) != from; left--) {
-        if (left == 0 || !span_holds(span, other)) {
-            return false;
-        }
-        struct wm_heap_link *below;
-        if (to < other) {
-            if ((to ^ other) < (to ^ low)) {
-                return true;
-            }
-            below = &node_at(other)->child[0];
-        } else {
-            if ((to ^ other) >= (other ^ low)) {
-                return true;
-            }
-            below = &node_at(other)->child[1];
-            low = other;
-        }
-        if (!tree_raise(link, holder, size)) {
-            return false;
-        }
-        link = below;
-        holder = other;
-    }
-    struct wm_heap_node *node = node_at(from);
-    if ((from ^ to) >= (from ^ low)) {
-        return true;
-    }
-    uint32_t next = node->child[1].node;
-    for (uint32_t left = TREE_PATH_MAX; next != 0; left--) {
-        if (left == 0 || !span_holds(span, next)) {
-            return false;
-        }
-        uint32_t below = node_at(next)->child[0].node;
-        if (below == 0 && (from ^ to) >= (to ^ next)) {
-            return true;
-        }
-        next = below;
-    }
-    if (!tree_raise(link, holder, size) || !tree_sound(holder)) {
-        return false;
-    }
-    struct wm_heap_node *there = node_at(to);
-    there->size = size;
-    there->child[0] = node->child[0];
-    there->child[1] = node->child[1];
-    there->seal = node_seal(to, size);
-    node->seal = 0;
-    link->node = to;
-    *moved = true;
     return true;
 }
 
