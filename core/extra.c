@@ -58,31 +58,6 @@ static struct piece aligned_take(struct wm_heap_region *region, uint32_t want, u
     return (struct piece){block, piece.bytes - *lead};
 }
 
-/* Under the lock: returns the block, 0 if there is no room or, with *damaged, a fault. */
-static uint32_t aligned_locked(uint32_t room, uint32_t alignment, const struct block_origin *origin,
-                               bool *damaged, struct wm_heap_fault *fault) {
-    uint32_t want = block_bytes(origin->requested);
-    struct wm_heap_region *region = region_for(origin->caps, room);
-    *damaged = false;
-    if (region == NULL) {
-        return 0;
-    }
-    uint32_t lead;
-    struct piece piece = aligned_take(region, want, room, alignment, &lead);
-    if (piece.block == 0) {
-        *damaged = true;
-        fault_from_region(region, fault);
-        fault_record(fault);
-        return 0;
-    }
-    struct block_origin numbered = *origin;
-    numbered.sequence = ++wm_heap_state.counters.allocs;
-    uint32_t flags = ALLOCATED | (lead != 0 ? PREVIOUS_FREE : 0);
-    header_write(region, piece.block, piece.bytes, flags, &numbered);
-    account_take(region, piece.bytes);
-    return piece.block;
-}
-
 void *wm_heap_caps_aligned_alloc_tracing(size_t alignment, size_t size,
                                          wm_heap_cap_type_t caps_wanted, const char *file,
                                          int line) {
@@ -97,16 +72,26 @@ void *wm_heap_caps_aligned_alloc_tracing(size_t alignment, size_t size,
         alignment > ALIGNMENT_MAX || (alignment & (alignment - 1u)) != 0) {
         return allocation_failed(size, caps, file, line);
     }
-    uint32_t room = block_bytes((uint32_t)size) + (uint32_t)alignment + SMALLEST_BLOCK;
+    uint32_t want = block_bytes((uint32_t)size);
+    uint32_t room = want + (uint32_t)alignment + SMALLEST_BLOCK;
     struct block_origin origin = {.requested = (uint32_t)size, .caps = caps};
     origin_site(&origin, file, line);
-    struct wm_heap_fault fault;
-    bool damaged;
+    uint32_t lead;
     uint32_t key = wm_heap_port_lock();
-    uint32_t block = aligned_locked(room, (uint32_t)alignment, &origin, &damaged, &fault);
-    wm_heap_port_unlock(key);
-    if (damaged) {
-        fault_report(&fault);
+    struct wm_heap_region *region = region_for(origin.caps, room);
+    if (region == NULL) {
+        wm_heap_port_unlock(key);
+        return allocation_failed(size, caps, file, line);
     }
-    return block != 0 ? bytes_at(block + HEADER_BYTES) : allocation_failed(size, caps, file, line);
+    struct piece piece = aligned_take(region, want, room, (uint32_t)alignment, &lead);
+    if (piece.block == 0) {
+        fault_region(region, key);
+        return allocation_failed(size, caps, file, line);
+    }
+    origin.sequence = ++wm_heap_state.counters.allocs;
+    header_write(region, piece.block, piece.bytes,
+                 lead != 0 ? ALLOCATED | PREVIOUS_FREE : ALLOCATED, &origin);
+    account_take(region, piece.bytes);
+    wm_heap_port_unlock(key);
+    return bytes_at(piece.block + HEADER_BYTES);
 }

@@ -18,37 +18,23 @@ static inline struct piece block_take(struct wm_heap_region *region, uint32_t wa
 
 COLD void *allocation_failed(size_t size, uint32_t caps, const char *file, int line) {
     uint32_t shown = size > UINT32_MAX ? UINT32_MAX : (uint32_t)size;
-    struct wm_heap_fault fault;
-    uint32_t key = wm_heap_port_lock();
     struct wm_heap_state *state = &wm_heap_state;
-    bool initialized = state->magic == WM_HEAP_STATE_MAGIC;
-    if (initialized) {
-        state->counters.failed++;
-        if (shown > state->counters.largest_failed) {
-            state->counters.largest_failed = shown;
-        }
-    } else {
-        fault_from_call(WM_HEAP_FAULT_NOT_INITIALIZED, WM_HEAP_NO_REGION, &fault);
-        fault_record(&fault);
+    uint32_t key = wm_heap_port_lock();
+    if (state->magic != WM_HEAP_STATE_MAGIC) {
+        fault_call(WM_HEAP_FAULT_NOT_INITIALIZED, WM_HEAP_NO_REGION, key);
+        return NULL;
+    }
+    state->counters.failed++;
+    if (shown > state->counters.largest_failed) {
+        state->counters.largest_failed = shown;
     }
     wm_heap_failed_callback_fn *callback = state->failed_callback;
     void *context = state->failed_context;
     wm_heap_port_unlock(key);
-    if (!initialized) {
-        fault_report(&fault);
-    } else if (callback != NULL) {
+    if (callback != NULL) {
         callback(context, size, (wm_heap_cap_type_t)caps, file, line);
     }
     return NULL;
-}
-
-/* An operation in this region met damage. */
-COLD static void region_failed(struct wm_heap_region *region, uint32_t key) {
-    struct wm_heap_fault fault;
-    fault_from_region(region, &fault);
-    fault_record(&fault);
-    wm_heap_port_unlock(key);
-    fault_report(&fault);
 }
 
 void *wm_heap_caps_alloc_tracing(size_t size, wm_heap_cap_type_t caps_wanted, const char *file,
@@ -68,7 +54,7 @@ void *wm_heap_caps_alloc_tracing(size_t size, wm_heap_cap_type_t caps_wanted, co
     }
     struct piece piece = block_take(region, want);
     if (piece.block == 0) {
-        region_failed(region, key);
+        fault_region(region, key);
         return allocation_failed(size, caps, file, line);
     }
     origin.sequence = ++wm_heap_state.counters.allocs;
@@ -82,23 +68,6 @@ void *wm_heap_caps_alloc(size_t size, wm_heap_cap_type_t caps) {
     return wm_heap_caps_alloc_tracing(size, caps, NULL, 0);
 }
 
-/* The pointer given to free or realloc was not accepted. */
-COLD static void pointer_refused(uint32_t pointer, uint32_t key) {
-    struct wm_heap_fault fault;
-    const struct wm_heap_region *region = region_at(pointer);
-    bool closed = region != NULL && region->state == WM_HEAP_REGION_CLOSED;
-    if (closed) { /* it has been reported */
-        wm_heap_state.counters.refused++;
-    } else {
-        fault_from_pointer(pointer, &fault);
-        fault_record(&fault);
-    }
-    wm_heap_port_unlock(key);
-    if (!closed) {
-        fault_report(&fault);
-    }
-}
-
 void wm_heap_caps_free(void *ptr) {
     if (ptr == NULL) {
         return;
@@ -108,13 +77,13 @@ void wm_heap_caps_free(void *ptr) {
     uint32_t key = wm_heap_port_lock();
     struct wm_heap_region *region = region_below(block);
     if (!block_accept(region, block)) {
-        pointer_refused(pointer, key);
+        fault_pointer(pointer, key);
         return;
     }
     uint32_t size_flags = header_at(block)->size_flags;
     uint32_t size = size_flags & ~FLAGS;
     if (!block_release(region, block, size, (size_flags & PREVIOUS_FREE) != 0)) {
-        region_failed(region, key);
+        fault_region(region, key);
         return;
     }
     wm_heap_state.counters.frees++;
@@ -131,7 +100,7 @@ static uint32_t realloc_begin(uint32_t pointer, struct block_origin *origin, boo
     struct wm_heap_region *region = region_below(block);
     *done = false;
     if (!block_accept(region, block)) {
-        pointer_refused(pointer, key);
+        fault_pointer(pointer, key);
         return 0;
     }
     uint32_t usable = header_usable(header_at(block));
@@ -141,7 +110,7 @@ static uint32_t realloc_begin(uint32_t pointer, struct block_origin *origin, boo
     if (wm_heap_state.resize != NULL && origin->requested != 0) {
         enum resize_result result = wm_heap_state.resize(region, block, origin);
         if (result == RESIZE_DAMAGE) {
-            region_failed(region, key);
+            fault_region(region, key);
             return 0;
         }
         *done = result == RESIZE_DONE;

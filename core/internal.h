@@ -9,36 +9,26 @@
 #include "poison.h"
 #include "tree.h"
 
-/* verify.c: the cold side. Each sets *fault to what is wrong, as precisely as a walk over
- * the region can tell, and returns false, so that a caller can return its result. */
+/* verify.c: the cold side. The lock is held; `key` is its key. */
 
-/* `pointer` is not the intact pointer of a live block: which kind of wrong is it? */
-bool fault_from_pointer(uint32_t pointer, struct wm_heap_fault *fault)
-    WM_HEAP_LINK("wm_heap_fault_from_pointer");
-/* An operation met something in this region that cannot be. */
-bool fault_from_region(struct wm_heap_region *region, struct wm_heap_fault *fault)
-    WM_HEAP_LINK("wm_heap_fault_from_region");
-/* A call that is not allowed now. */
-bool fault_from_call(enum wm_heap_fault_kind kind, uint32_t region, struct wm_heap_fault *fault)
-    WM_HEAP_LINK("wm_heap_fault_from_call");
+/* Check one region, and all that is known of one pointer up to the block it points into: is it a
+ * live block's? Set *fault and return false if not. O(blocks). */
+bool region_check(struct wm_heap_region *region, struct wm_heap_fault *fault)
+    WM_HEAP_LINK("wm_heap_region_check");
+bool pointer_check(uint32_t pointer, struct wm_heap_fault *fault)
+    WM_HEAP_LINK("wm_heap_pointer_check");
 
-/* Counts the fault, keeps the first one, closes the region that is damaged. Under the
- * lock. */
-void fault_record(const struct wm_heap_fault *fault) WM_HEAP_LINK("wm_heap_fault_record");
-/* Tells the port, after the SDK's console text for a corrupted block. Outside the lock. */
-void fault_report(const struct wm_heap_fault *fault) WM_HEAP_LINK("wm_heap_fault_report");
+/* Find out what is wrong, count it, close the region if it is damage, unlock, and tell the port:
+ * a call that is not allowed now; an operation met something in this region that cannot be; a
+ * pointer that is not an intact live block's (nothing is told if its region is closed). */
+void fault_call(enum wm_heap_fault_kind kind, uint32_t region, uint32_t key)
+    WM_HEAP_LINK("wm_heap_fault_call");
+void fault_region(struct wm_heap_region *region, uint32_t key) WM_HEAP_LINK("wm_heap_fault_region");
+void fault_pointer(uint32_t pointer, uint32_t key) WM_HEAP_LINK("wm_heap_fault_pointer");
 
 /* print.c: the SDK's text about a block found corrupted: list, the block's line, statistics.
  * For a block elsewhere the list leaves PSRAM out, since DMA may own it. */
 void print_corrupted_block(uint32_t pointer) WM_HEAP_LINK("wm_heap_print_corrupted_block");
-
-/* Checks one region; the lock is held. */
-bool region_check(struct wm_heap_region *region, struct wm_heap_fault *fault)
-    WM_HEAP_LINK("wm_heap_region_check");
-
-/* query.c: calls `visit` for each block as wm_heap_walk does; the lock is held. */
-bool region_walk(const struct wm_heap_region *region, wm_heap_visit_fn *visit, void *context)
-    WM_HEAP_LINK("wm_heap_region_walk");
 
 /* heap.c: an allocation failed: counts it and tells. Returns NULL. */
 void *allocation_failed(size_t size, uint32_t caps, const char *file, int line)

@@ -287,4 +287,9 @@ static inline uint32_t front_node(struct span span, uint32_t front) {
     return node_front(span, node) == front ? node : 0;
 }
 
+/* Bytes of the sound block that begins at a possible address or at the tail: live, with an
+ * intact header, or free. 0 at the tail, and where no such block begins. */
+uint32_t block_size(const struct wm_heap_region *region, uint32_t address)
+    WM_HEAP_LINK("wm_heap_block_size");
+
 #endif

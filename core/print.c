@@ -18,37 +18,40 @@ static void print_flush(struct printer *printer) {
     printer->length = 0;
 }
 
-static void print_text(struct printer *printer, const char *text) {
-    for (; *text != '\0'; text++) {
+/* Text, and blanks up to `width` characters. */
+static void print_padded(struct printer *printer, const char *text, uint32_t width) {
+    for (uint32_t i = 0; *text != '\0' || i < width; i++) {
         if (printer->length == sizeof printer->text) {
             print_flush(printer);
         }
-        printer->text[printer->length++] = *text;
+        printer->text[printer->length++] = *text != '\0' ? *text++ : ' ';
     }
 }
 
-/* A number, at least `width` characters with the blanks behind it. */
+static void print_text(struct printer *printer, const char *text) {
+    print_padded(printer, text, 0);
+}
+
+/* A number, and blanks up to `width` characters. */
 static void print_number(struct printer *printer, uint32_t value, uint32_t base, uint32_t width) {
     char digits[12];
-    uint32_t at = sizeof digits - 1u;
-    digits[at] = '\0';
+    char *at = &digits[sizeof digits - 1u];
+    *at = '\0';
     do {
-        digits[--at] = "0123456789abcdef"[value % base];
+        *--at = "0123456789abcdef"[value % base];
         value /= base;
     } while (value != 0);
-    print_text(printer, &digits[at]);
-    for (uint32_t shown = (uint32_t)sizeof digits - 1u - at; shown < width; shown++) {
-        print_text(printer, " ");
-    }
+    print_padded(printer, at, width);
 }
 
-/* "(234.30KB)": as printf's %0.2f, halves to even. */
-static void print_kilobytes(struct printer *printer, uint32_t bytes) {
+/* "240284  (234.65KB)": as printf's "%-7u (%0.2fKB)", halves to even. */
+static void print_bytes(struct printer *printer, uint32_t bytes) {
     uint32_t scaled = (bytes & 0xffu) * 25u; /* bytes * 100 / 1024 is bytes * 25 / 256 */
     uint32_t hundredths = (bytes >> 8) * 25u + (scaled >> 8);
     uint32_t rest = scaled & 0xffu;
-    hundredths += rest > 128u || (rest == 128u && (hundredths & 1u) != 0);
-    print_text(printer, "(");
+    hundredths += rest + (hundredths & 1u) > 128u;
+    print_number(printer, bytes, 10u, 7u);
+    print_text(printer, " (");
     print_number(printer, hundredths / 100u, 10u, 0);
     print_text(printer, hundredths % 100u < 10u ? ".0" : ".");
     print_number(printer, hundredths % 100u, 10u, 0);
@@ -58,123 +61,98 @@ static void print_kilobytes(struct printer *printer, uint32_t bytes) {
 static void print_level(struct printer *printer, const char *name,
                         const struct wm_heap_level *level) {
     print_text(printer, "    ");
-    print_text(printer, name);
-    for (uint32_t shown = 0; shown < 9u; shown++) { /* "%-8s " */
-        if (*name != '\0') {
-            name++;
-        } else {
-            print_text(printer, " ");
-        }
-    }
-    print_number(printer, level->free_bytes, 10u, 7u);
-    print_text(printer, " ");
-    print_kilobytes(printer, level->free_bytes);
+    print_padded(printer, name, 9u);
+    print_bytes(printer, level->free_bytes);
     print_text(printer, "\t\t");
-    print_number(printer, wm_heap_level_minimum(level), 10u, 7u);
-    print_text(printer, " ");
-    print_kilobytes(printer, wm_heap_level_minimum(level));
+    print_bytes(printer, wm_heap_level_minimum(level));
     print_text(printer, "\r\n");
 }
 
 void wm_heap_print_stats(void) {
     struct printer printer = {.length = 0};
-    struct wm_heap_level total;
-    struct wm_heap_level levels[WM_HEAP_REGIONS_MAX];
+    struct wm_heap_level levels[1u + WM_HEAP_REGIONS_MAX];
     uint32_t key = wm_heap_port_lock();
-    total = wm_heap_state.total;
+    levels[0] = wm_heap_state.total;
     for (uint32_t i = 0; i < WM_HEAP_REGIONS_MAX; i++) {
-        levels[i] = wm_heap_state.regions[i].level;
+        levels[1u + i] = wm_heap_state.regions[i].level;
     }
     wm_heap_port_unlock(key);
     print_text(&printer, "    Type     Current Size       \tMinimum Size\r\n");
-    print_level(&printer, "Total", &total);
+    print_level(&printer, "Total", &levels[0]);
     for (uint32_t i = 0; i < WM_HEAP_REGIONS_MAX; i++) {
         const struct wm_heap_region *region = &wm_heap_state.regions[i];
         if (region->state >= WM_HEAP_REGION_OPEN) {
-            print_level(&printer, region->name, &levels[i]);
+            print_level(&printer, region->name, &levels[1u + i]);
         }
     }
     print_flush(&printer);
 }
 
 #if HAS_TRACING
-/* The list, newest first, without a list in memory: each pass over the regions collects the
- * newest blocks older than the last one printed. The lock is held for a pass, not for the
- * printing: a console line takes milliseconds. Blocks that come meanwhile may be missing. */
-#define PASS_BLOCKS 16u /* the pass lies on the caller's stack */
-
-struct pass {
-    uint32_t count;
-    uint32_t newest;  /* sequence number against which ages count */
-    uint32_t printed; /* age up to which all is printed, 0 before the first */
-    uint32_t hidden;  /* block that is left out, 0 for none */
-    uint32_t closed;  /* capabilities of regions that are left out */
-    struct wm_heap_block blocks[PASS_BLOCKS];
-};
-
-static bool pass_visit(void *context, const struct wm_heap_block *block) {
-    struct pass *pass = context;
-    uint32_t age = pass->newest - block->sequence + 1u;
-    if (!block->live || block->address == pass->hidden || age <= pass->printed) {
-        return true;
-    }
-    uint32_t at = pass->count;
-    while (at > 0 && pass->newest - pass->blocks[at - 1u].sequence + 1u > age) {
-        at--;
-    }
-    if (at < PASS_BLOCKS) {
-        uint32_t last = pass->count < PASS_BLOCKS ? pass->count++ : PASS_BLOCKS - 1u;
-        for (; last > at; last--) {
-            pass->blocks[last] = pass->blocks[last - 1u];
-        }
-        pass->blocks[at] = *block;
-    }
-    return true;
+static void print_pair(struct printer *printer, const char *text, uint32_t value) {
+    print_text(printer, text);
+    print_number(printer, value, 10u, 0);
 }
 
-static void pass_collect(struct pass *pass) {
-    pass->count = 0;
+static void print_site(struct printer *printer, const struct wm_heap_header *header) {
+    const char *name = wm_heap_port_site_name(header->site);
+    print_text(printer, name != NULL ? name : "(null)");
+    print_pair(printer, ":", header->line);
+}
+
+/* Looks for the newest live block that is older than `age` (in allocations since `newest`), in
+ * the regions without a capability of `closed`. Copies its header; 0: there is none. */
+static uint32_t find_older(uint32_t newest, uint32_t age, uint32_t closed,
+                           struct wm_heap_header *copy) {
+    uint32_t found = 0;
+    uint32_t found_age = UINT32_MAX;
     uint32_t key = wm_heap_port_lock();
     for (uint32_t i = 0; i < WM_HEAP_REGIONS_MAX; i++) {
         const struct wm_heap_region *region = &wm_heap_state.regions[i];
-        if ((region->table_caps & pass->closed) == 0) {
-            region_walk(region, pass_visit, pass);
+        uint32_t size;
+        if ((region->table_caps & closed) != 0) {
+            continue;
+        }
+        for (uint32_t at = region->start; (size = block_size(region, at)) != 0; at += size) {
+            const struct wm_heap_header *header = header_at(at);
+            uint32_t its_age = newest - header->sequence;
+            if ((header->size_flags & ALLOCATED) != 0 && its_age > age && its_age < found_age) {
+                found = at;
+                found_age = its_age;
+                *copy = *header;
+            }
         }
     }
     wm_heap_port_unlock(key);
+    return found;
 }
 
-static void print_site(struct printer *printer, uint32_t site, uint32_t line) {
-    const char *name = wm_heap_port_site_name(site);
-    print_text(printer, name != NULL ? name : "(null)");
-    print_text(printer, ":");
-    print_number(printer, line, 10u, 0);
-}
-
+/* The list, newest first, without a list in memory: each line is looked for. The lock is held
+ * for the search, not for the printing, which takes milliseconds; blocks that come meanwhile
+ * are missing. */
 static void print_list(struct printer *printer, uint32_t hidden, uint32_t closed) {
-    struct pass pass = {
-        .newest = wm_heap_state.counters.allocs, .hidden = hidden, .closed = closed};
+    struct wm_heap_header header;
+    uint32_t newest = wm_heap_state.counters.allocs + 1u;
+    uint32_t age = 0;
     uint32_t index = 0;
     uint32_t bytes = 0;
-    for (pass_collect(&pass); pass.count != 0; pass_collect(&pass)) {
-        for (uint32_t i = 0; i < pass.count; i++, index++) {
-            const struct wm_heap_block *block = &pass.blocks[i];
-            print_number(printer, index, 10u, 0);
-            print_text(printer, "\t0x");
-            print_number(printer, block->pointer, 16u, 0);
-            print_text(printer, "\t");
-            print_site(printer, block->site, block->line);
-            print_text(printer, "\t");
-            print_number(printer, block->size, 10u, 0);
-            print_text(printer, "\r\n");
-            bytes += block->size;
+    uint32_t block;
+    while ((block = find_older(newest, age, closed, &header)) != 0) {
+        age = newest - header.sequence;
+        if (block == hidden) {
+            continue;
         }
-        pass.printed = pass.newest - pass.blocks[pass.count - 1u].sequence + 1u;
+        print_pair(printer, "", index++);
+        print_text(printer, "\t0x");
+        print_number(printer, block + HEADER_BYTES, 16u, 0);
+        print_text(printer, "\t");
+        print_site(printer, &header);
+        print_pair(printer, "\t", header_size(&header));
+        print_text(printer, "\r\n");
+        bytes += header_size(&header);
     }
-    print_text(printer, "summary: malloc size ");
-    print_number(printer, bytes, 10u, 0);
-    print_text(printer, ", malloc count ");
-    print_number(printer, index, 10u, 0);
+    print_pair(printer, "summary: malloc size ", bytes);
+    print_pair(printer, ", malloc count ", index);
     print_text(printer, "\r\n");
 }
 #endif
@@ -191,9 +169,8 @@ static void print_corruption(struct printer *printer, uint32_t pointer) {
 #if HAS_TRACING
     if (intact) {
         print_text(printer, " in ");
-        print_site(printer, header_site(header_at(block)), header_line(header_at(block)));
-        print_text(printer, " size ");
-        print_number(printer, header_size(header_at(block)), 10u, 0);
+        print_site(printer, header_at(block));
+        print_pair(printer, " size ", header_size(header_at(block)));
     }
 #else
     (void)intact;

@@ -110,19 +110,12 @@ static void block_describe(uint32_t address, struct wm_heap_block *block) {
     };
 }
 
-static bool block_is_sound(const struct wm_heap_region *region, uint32_t address) {
-    const struct wm_heap_header *header = header_at(address);
-    if ((header->size_flags & ALLOCATED) != 0) {
-        return header_is_live(region, address);
-    }
-    return front_node(span_of(region), address) != 0;
-}
-
 /* The walk, under the lock. */
-bool region_walk(const struct wm_heap_region *region, wm_heap_visit_fn *visit, void *context) {
+static bool region_walk(const struct wm_heap_region *region, wm_heap_visit_fn *visit,
+                        void *context) {
     struct wm_heap_block block;
     for (uint32_t at = region->start; at < region->tail; at += block.size) {
-        if (!block_is_sound(region, at)) {
+        if (block_size(region, at) == 0) {
             return false;
         }
         block_describe(at, &block);
@@ -170,24 +163,14 @@ size_t wm_heap_get_usable_size(const void *ptr) {
     if (ptr == NULL) {
         return 0;
     }
-    struct wm_heap_fault fault;
     uint32_t block;
-    size_t bytes = 0;
     uint32_t key = wm_heap_port_lock();
-    bool found = block_of(ptr, &block) != NULL;
-    const struct wm_heap_region *region = region_at(address_of(ptr));
-    bool closed =
-        region != NULL && region->state == WM_HEAP_REGION_CLOSED; /* it has been reported */
-    if (found) {
-        bytes = header_usable(header_at(block));
-    } else if (!closed) {
-        fault_from_pointer(address_of(ptr), &fault);
-        fault_record(&fault);
+    if (block_of(ptr, &block) == NULL) {
+        fault_pointer(address_of(ptr), key);
+        return 0;
     }
+    size_t bytes = header_usable(header_at(block));
     wm_heap_port_unlock(key);
-    if (!found && !closed) {
-        fault_report(&fault);
-    }
     return bytes;
 }
 
@@ -197,14 +180,14 @@ static bool block_check(uint32_t pointer, struct wm_heap_fault *fault) {
     struct wm_heap_region *region = region_at(block);
     if (region == NULL || !header_is_live(region, block) ||
         !poison_is_intact(block, header_at(block))) {
-        return fault_from_pointer(pointer, fault);
+        return pointer_check(pointer, fault);
     }
     struct wm_heap_link *path[TREE_PATH_MAX];
     uint32_t next = block + header_size(header_at(block));
-    if ((next < region->tail && !block_is_sound(region, next)) ||
+    if ((next < region->tail && block_size(region, next) == 0) ||
         ((header_at(block)->size_flags & PREVIOUS_FREE) != 0 &&
          tree_find(span_of(region), &region->root, block - NODE_BYTES, path) == NULL)) {
-        return fault_from_region(region, fault);
+        return region_check(region, fault);
     }
     return true;
 }

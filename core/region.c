@@ -78,69 +78,65 @@ static bool region_open(struct wm_heap_region *region, const struct wm_heap_regi
     return true;
 }
 
-/* Takes the port's table over. Returns false, with the fault, if a row cannot be used; the
- * others are. */
-static bool table_read(struct wm_heap_fault *fault) {
+static void minimum_reset(struct wm_heap_level *level) { level->lowest = level->free_bytes; }
+
+/* Takes the port's table over. Returns false if a row cannot be used; the others are. Sets *bad
+ * to its index. */
+static bool table_read(uint32_t *bad) {
     struct wm_heap_state *state = &wm_heap_state;
     uint32_t count;
     const struct wm_heap_region_config *row = wm_heap_port_regions(&count);
     bool good = count <= WM_HEAP_REGIONS_MAX;
-    uint32_t bad_row = WM_HEAP_NO_REGION;
-    if (!good) {
-        count = WM_HEAP_REGIONS_MAX;
-    }
-    state->region_count = count;
+    *bad = WM_HEAP_NO_REGION;
+    state->region_count = good ? count : WM_HEAP_REGIONS_MAX;
     for (uint32_t i = 0; i < WM_HEAP_REGIONS_MAX; i++) {
         struct wm_heap_region *region = &state->regions[i];
         region->start = region->tail = region->end = NOWHERE;
         region->lacks = LACKS_ALL;
     }
-    for (uint32_t i = 0; i < count; i++, row++) {
+    for (uint32_t i = 0; i < state->region_count; i++, row++) {
         struct wm_heap_region *region = &state->regions[i];
         for (uint32_t c = 0; c < sizeof region->name - 1u && row->name[c] != '\0'; c++) {
             region->name[c] = row->name[c];
         }
         region->table_caps = caps_sane(row->caps);
-        region->state = WM_HEAP_REGION_ABSENT;
         if (row->deferred) {
             region->state = WM_HEAP_REGION_DEFERRED;
         } else if (!region_open(region, row)) {
             good = false;
-            bad_row = i;
+            *bad = i;
         }
     }
-    return good || fault_from_call(WM_HEAP_FAULT_BAD_REGION, bad_row, fault);
+    return good;
 }
 
 void wm_heap_init(void) {
-    struct wm_heap_fault fault;
     struct wm_heap_state *state = &wm_heap_state;
+    uint32_t bad;
     uint32_t key = wm_heap_port_lock();
-    bool ok;
     if (state->magic == WM_HEAP_STATE_MAGIC) {
-        ok = fault_from_call(WM_HEAP_FAULT_INITIALIZED_TWICE, WM_HEAP_NO_REGION, &fault);
+        fault_call(WM_HEAP_FAULT_INITIALIZED_TWICE, WM_HEAP_NO_REGION, key);
+        return;
+    }
+    wm_heap_failed_callback_fn *callback = state->failed_callback;
+    void *context = state->failed_context;
+    __builtin_memset(state, 0, sizeof *state);
+    state->magic = WM_HEAP_STATE_MAGIC;
+    state->version = WM_HEAP_STATE_VERSION;
+    state->header_size = HEADER_BYTES;
+    state->options = (HAS_TRACING ? WM_HEAP_OPTION_TRACING : 0) |
+                     (HAS_COMPREHENSIVE ? WM_HEAP_OPTION_COMPREHENSIVE
+                      : HAS_POISONING   ? WM_HEAP_OPTION_LIGHT
+                                        : 0);
+    state->failed_callback = callback;
+    state->failed_context = context;
+    bool good = table_read(&bad);
+    minimum_reset(&state->total);
+    minimum_reset(&state->internal);
+    if (good) {
+        wm_heap_port_unlock(key);
     } else {
-        *state = (struct wm_heap_state){
-            .magic = WM_HEAP_STATE_MAGIC,
-            .version = WM_HEAP_STATE_VERSION,
-            .header_size = HEADER_BYTES,
-            .options = (HAS_TRACING ? WM_HEAP_OPTION_TRACING : 0) |
-                       (HAS_COMPREHENSIVE ? WM_HEAP_OPTION_COMPREHENSIVE
-                        : HAS_POISONING   ? WM_HEAP_OPTION_LIGHT
-                                          : 0),
-            .failed_callback = state->failed_callback,
-            .failed_context = state->failed_context,
-        };
-        ok = table_read(&fault);
-        state->total.lowest = state->total.free_bytes;
-        state->internal.lowest = state->internal.free_bytes;
-    }
-    if (!ok) {
-        fault_record(&fault);
-    }
-    wm_heap_port_unlock(key);
-    if (!ok) {
-        fault_report(&fault);
+        fault_call(WM_HEAP_FAULT_BAD_REGION, bad, key);
     }
 }
 
@@ -148,51 +144,32 @@ void wm_heap_init(void) {
 static uint32_t row_find(const char *name, const struct wm_heap_region_config **row) {
     uint32_t count;
     *row = wm_heap_port_regions(&count);
-    if (name != NULL) {
-        for (uint32_t i = 0; i < count && i < wm_heap_state.region_count; i++, (*row)++) {
-            if (names_equal((*row)->name, name)) {
-                return i;
-            }
+    for (uint32_t i = 0; name != NULL && i < wm_heap_state.region_count; i++, (*row)++) {
+        if (names_equal((*row)->name, name)) {
+            return i;
         }
     }
     return WM_HEAP_NO_REGION;
 }
 
-/* Appends under the lock. */
-static int append_locked(const char *name, struct wm_heap_fault *fault) {
-    struct wm_heap_state *state = &wm_heap_state;
-    if (state->magic != WM_HEAP_STATE_MAGIC) {
-        fault_from_call(WM_HEAP_FAULT_NOT_INITIALIZED, WM_HEAP_NO_REGION, fault);
-        return WM_ERR_FAILED;
-    }
-    const struct wm_heap_region_config *row;
-    uint32_t index = row_find(name, &row);
-    if (index == WM_HEAP_NO_REGION || !row->deferred) {
-        fault_from_call(WM_HEAP_FAULT_BAD_APPEND, index, fault);
-        return WM_ERR_INVALID_PARAM;
-    }
-    struct wm_heap_region *region = &state->regions[index];
-    if (region->state != WM_HEAP_REGION_DEFERRED || !region_open(region, row)) {
-        fault_from_call(WM_HEAP_FAULT_BAD_APPEND, index, fault);
-        return WM_ERR_FAILED;
-    }
-    state->total.lowest = state->total.free_bytes;
-    if ((region->table_caps & WM_HEAP_CAP_DEFAULT) != 0) {
-        state->internal.lowest = state->internal.free_bytes;
-    }
-    return WM_ERR_SUCCESS;
-}
-
 int wm_heap_append_to_heap(const char *name) {
-    struct wm_heap_fault fault;
+    const struct wm_heap_region_config *row;
     uint32_t key = wm_heap_port_lock();
-    int result = append_locked(name, &fault);
-    if (result != WM_ERR_SUCCESS) {
-        fault_record(&fault);
+    if (wm_heap_state.magic != WM_HEAP_STATE_MAGIC) {
+        fault_call(WM_HEAP_FAULT_NOT_INITIALIZED, WM_HEAP_NO_REGION, key);
+        return WM_ERR_FAILED;
+    }
+    uint32_t index = row_find(name, &row);
+    bool known = index != WM_HEAP_NO_REGION && row->deferred;
+    struct wm_heap_region *region = &wm_heap_state.regions[known ? index : 0];
+    if (!known || region->state != WM_HEAP_REGION_DEFERRED || !region_open(region, row)) {
+        fault_call(WM_HEAP_FAULT_BAD_APPEND, index, key);
+        return known ? WM_ERR_FAILED : WM_ERR_INVALID_PARAM;
+    }
+    minimum_reset(&wm_heap_state.total);
+    if ((region->table_caps & WM_HEAP_CAP_DEFAULT) != 0) {
+        minimum_reset(&wm_heap_state.internal);
     }
     wm_heap_port_unlock(key);
-    if (result != WM_ERR_SUCCESS) {
-        fault_report(&fault);
-    }
-    return result;
+    return WM_ERR_SUCCESS;
 }
