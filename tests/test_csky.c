@@ -182,6 +182,46 @@ Test(csky, a_fault_is_described_and_undone) {
     }
 }
 
+/* An instruction twice where it may access memory, so that it knows the place, and then at r1
+ * where it may not. */
+Test(csky, an_access_is_checked_each_time) {
+    static const struct {
+        const char *what;
+        uint32_t code, r1;
+        enum csky_fault_kind kind;
+        uint32_t address;
+    } rows[] = {
+        {"ld.b", 0xd8410000, END, CSKY_FAULT_ACCESS, END},
+        {"st.b", 0xdc410000, END, CSKY_FAULT_ACCESS, END},
+        {"ld.h", 0xd8411000, END, CSKY_FAULT_ACCESS, END},
+        {"st.h", 0xdc411000, END, CSKY_FAULT_ACCESS, END},
+        {"ld.w", 0xd8412000, END, CSKY_FAULT_ACCESS, END},
+        {"st.w", 0xdc412000, END, CSKY_FAULT_ACCESS, END},
+        {"st.w below", 0xdc412000, PROGRAM_DATA - 4, CSKY_FAULT_ACCESS, PROGRAM_DATA - 4},
+        {"ldm r2-r3", 0xd0411c21, END - 4, CSKY_FAULT_ACCESS, END},
+        {"stm r2-r3", 0xd4411c21, END - 4, CSKY_FAULT_ACCESS, END},
+        {"ld.h at 1", 0xd8411000, END - 15, CSKY_FAULT_MISALIGNED, END - 15},
+        {"st.h at 1", 0xdc411000, END - 15, CSKY_FAULT_MISALIGNED, END - 15},
+        {"ld.w at 2", 0xd8412000, END - 14, CSKY_FAULT_MISALIGNED, END - 14},
+        {"st.w at 2", 0xdc412000, END - 14, CSKY_FAULT_MISALIGNED, END - 14},
+        {"ldm at 2", 0xd0411c20, END - 14, CSKY_FAULT_MISALIGNED, END - 14},
+        {"stm at 2", 0xd4411c20, END - 14, CSKY_FAULT_MISALIGNED, END - 14},
+    };
+    for (size_t i = 0; i < COUNT(rows); ++i) {
+        struct csky_machine *machine =
+            program_open(PROGRAM(MOVIH(1, PROGRAM_DATA >> 16), ORI(1, 1, 4096 - 16), BSR(11),
+                                 BSR(9), MOVIH(1, rows[i].r1 >> 16), ORI(1, 1, rows[i].r1 & 0xffff),
+                                 BSR(3), 0, rows[i].code, RTS));
+        cr_expect_eq(csky_run(machine, 100), CSKY_FAULTED, "%s", rows[i].what);
+        cr_expect_eq(csky_fault(machine)->kind, rows[i].kind, "%s", rows[i].what);
+        cr_expect_eq(csky_fault(machine)->pc, PROGRAM_CODE + 30, "%s", rows[i].what);
+        cr_expect_eq(csky_fault(machine)->address, rows[i].address, "%s: %#" PRIx32, rows[i].what,
+                     csky_fault(machine)->address);
+        cr_expect_eq(csky_instructions(machine), 11, "%s", rows[i].what);
+        csky_close(machine);
+    }
+}
+
 Test(csky, code_is_executed_only_where_it_may_be) {
     static const struct {
         const char *what;
@@ -232,6 +272,15 @@ Test(csky, any_division_of_a_run_is_the_same_run) {
         csky_close(machine);
         csky_close(whole);
     }
+}
+
+Test(csky, the_condition_bit_lasts_from_run_to_run) {
+    struct csky_machine *machine =
+        program_open(PROGRAM(0x6400 /* setc */, 0xc4000501 /* mvc r1 */, 0));
+    csky_run(machine, 1);
+    csky_run(machine, 1);
+    cr_expect_eq(csky_register(machine, 1), 1);
+    csky_close(machine);
 }
 
 Test(csky, a_run_of_nothing_does_nothing) {
@@ -351,6 +400,15 @@ Test(csky, a_function_is_called_and_everything_put_back) {
     csky_close(machine);
 }
 
+Test(csky, a_called_function_has_an_aligned_stack) {
+    struct csky_machine *machine = program_open(PROGRAM(0x1421 /* subi r14, 4 */, MOV(0, 14), RTS));
+    uint32_t result = 1;
+    csky_run(machine, 1);
+    cr_expect_eq(csky_call(machine, PROGRAM_CODE + 2, NULL, 0, &result, 10), CSKY_RETURNED);
+    cr_expect_eq(result % 8, 0);
+    csky_close(machine);
+}
+
 Test(csky, a_call_ends_as_a_run_does) {
     struct csky_machine *machine = functions();
     uint32_t result = 77;
@@ -423,6 +481,21 @@ Test(csky, code_that_is_written_is_what_is_executed) {
     cr_expect_eq(csky_fault(machine)->pc, PROGRAM_CODE + 32, "pc %#" PRIx32, csky_pc(machine));
     cr_expect_eq(csky_register(machine, 5), 1 + 2 + 3);
     cr_expect_eq(csky_instructions(machine), 4 + 3 * 11);
+    csky_close(machine);
+}
+
+/* One store, executed first beside the code on the stack and then, when that code has been
+ * executed, into it. */
+Test(csky, a_store_that_missed_code_before_may_hit_it) {
+    struct csky_machine *machine = program_open(
+        PROGRAM(0x1424 /* subi r14, 16 */, MOVIH(2, 0x783c),
+                ORI(2, 2, 0x3001) /* movi r0, 1; rts */, ST_W(2, 14, 0), MOV(1, 14), ADDI(1, 8),
+                BSR(11) /* the store, at +40 */, 0x7bf9 /* jsr r14 */, MOV(3, 0), ADDI(2, 1),
+                MOV(1, 14), BSR(5), 0x7bf9, 0, NOP, ST_W(2, 1, 0), RTS));
+    csky_run(machine, 100);
+    cr_expect_eq(csky_fault(machine)->kind, CSKY_FAULT_TRAP);
+    cr_expect_eq(csky_register(machine, 3), 1);
+    cr_expect_eq(csky_register(machine, 0), 2, "the code as it is now");
     csky_close(machine);
 }
 

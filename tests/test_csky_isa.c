@@ -327,6 +327,7 @@ Test(csky_isa, operands_of_all_kinds_read_well) {
         {0x14c9, ".short 0x14c9"},
         {0xf7ffffff, ".short 0xf7ff, 0xffff"},
         {0xc4025f10, ".short 0xc402, 0x5f10"},
+        {0xd0620201, ".short 0xd062, 0x0201"},
     };
     char text[64];
     for (size_t i = 0; i < COUNT(texts); ++i) {
