@@ -105,7 +105,7 @@ void wm_heap_print_stats(void) WM_HEAP_LINK("wm_heap_print_stats");
 /* Prints, through the port, the live blocks, newest first, and their summary (with
  * tracing; nothing otherwise). With `ptr` not NULL the corruption line for that block
  * follows, and the list leaves out the block itself.
- * Cost: O(blocks^2 / 16); takes the lock once per 16 lines. */
+ * Cost: O(blocks^2); takes the lock for O(blocks) once a line. */
 void wm_heap_print_tracing(void *ptr) WM_HEAP_LINK("wm_heap_print_tracing");
 
 /* The core's own sources define the functions themselves; everybody else's calls
