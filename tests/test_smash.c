@@ -381,13 +381,12 @@ static void expect_named(const struct scene *scene, uint32_t index, uint32_t add
     uint32_t first = scene->blocks[index > 0 ? index - 1 : 0].address;
     uint32_t last = index + 1 < scene->block_count ? scene->blocks[index + 1].address
                                                    : scene->state.regions[0].end;
-    cr_assert(fault.kind >= SMASHED && fault.region == 0 && fault.block >= first &&
-                  fault.block <= last,
-              "%s: %s: the check names %s (%s, at 0x%08x), region %" PRIu32
-              ", block 0x%08x, not one near 0x%08x",
-              scene->build->name, how, scene->build->fault_name(fault.kind),
-              scene->build->check_name(fault.check), fault.address, fault.region, fault.block,
-              address);
+    cr_assert(
+        fault.kind >= SMASHED && fault.region == 0 && fault.block >= first && fault.block <= last,
+        "%s: %s: the check names %s (%s, at 0x%08x), region %" PRIu32
+        ", block 0x%08x, not one near 0x%08x",
+        scene->build->name, how, scene->build->fault_name(fault.kind),
+        scene->build->check_name(fault.check), fault.address, fault.region, fault.block, address);
 }
 
 /* Overwrites `bytes` bytes: noticed, and then the bursts, or one of them, change nothing
