@@ -120,30 +120,27 @@ static inline bool block_release(struct wm_heap_region *region, uint32_t block, 
         return false;
     }
     size = node + NODE_BYTES - front;
-    struct tree_place place;
-    bool stays = false;
     for (;; from = 0) {
+        struct tree_place place;
         if (!tree_place(span, &region->root, node, from, size, &place)) {
             return false;
         }
-        stays = from != 0 && place.other == from;
-        if (stays && from != node && !tree_can_move(span, &place, node, &stays)) {
-            return false;
+        if (from == 0) {
+            if (!tree_insert(span, node, size, &place)) {
+                return false;
+            }
+            break;
         }
-        if (stays || from == 0) {
+        if (place.other == from && (from == node || tree_can_move(span, &place, node))) {
+            tree_move(&place, node, size);
             break;
         }
         if (!hole_remove(region, from)) {
             return false;
         }
     }
-    if (block != node) {
+    if (front != block && block != node) {
         header_erase(block);
-    }
-    if (stays) {
-        tree_move(&place, node, size);
-    } else if (!tree_insert(span, node, size, &place)) {
-        return false;
     }
     if (behind_flags != 0) {
         header_toggle_previous_free(header_at(next));

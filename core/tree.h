@@ -224,18 +224,22 @@ static inline bool tree_insert(struct span span, uint32_t address, uint32_t size
 }
 
 /* Can the node at `place` move up to `address` and keep its place? Its own rank, and that of the
- * next node in address order, must stay what they are. Sets *can; false: damage. */
-static inline bool tree_can_move(struct span span, const struct tree_place *place, uint32_t address,
-                                 bool *can) {
+ * next node in address order, must stay what they are. */
+static inline bool tree_can_move(struct span span, const struct tree_place *place,
+                                 uint32_t address) {
     uint32_t from = place->other;
-    *can = (from ^ address) < (from ^ place->low);
     uint32_t next = node_at(from)->child[1].node;
-    for (uint32_t left = TREE_PATH_MAX; *can && next != 0; left--) {
+    if ((from ^ address) >= (from ^ place->low)) {
+        return false;
+    }
+    for (uint32_t left = TREE_PATH_MAX; next != 0; left--) {
         if (left == 0 || !span_holds(span, next)) {
             return false;
         }
         uint32_t below = node_at(next)->child[0].node;
-        *can = below != 0 || (from ^ address) < (address ^ next);
+        if (below == 0 && (from ^ address) >= (address ^ next)) {
+            return false;
+        }
         next = below;
     }
     return true;
