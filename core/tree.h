@@ -27,9 +27,10 @@
  * down: left if something there fits, else the node, else right.
  *
  * The path from the root is kept on the stack, not as parent links in memory. Every descent
- * is bounded and stays among the region's addresses whatever stands there; before anything is
- * written into a node, its seal is checked. A function that returns false (or NULL) has met a
- * smashed node; what it had changed until then stays changed (the caller closes the region).
+ * is bounded and stays among the region's addresses whatever stands there; before a link is
+ * written, the seal of its node is checked, or that of the node to which it led. A function that
+ * returns false (or NULL) has met a smashed node; what it had changed until then stays changed
+ * (the caller closes the region).
  */
 #ifndef TREE_H
 #define TREE_H
