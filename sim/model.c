@@ -222,6 +222,7 @@ static bool region_map(struct model_heap_region *region, uint32_t smallest) {
     size_t starts = (bytes / UNIT_BYTES / 64 + 1) * sizeof *region->starts;
     region->hole_capacity = (uint32_t)(bytes / (2 * (size_t)smallest)) + 1;
     size_t holes = region->hole_capacity * sizeof *region->holes;
+    region->starts_bytes = starts;
     region->mapping_bytes = cells + starts + holes + bytes + UINT64_C(4) * 16;
     void *mapping = mmap(NULL, region->mapping_bytes, PROT_READ | PROT_WRITE,
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -262,6 +263,7 @@ static bool region_init(struct model *model, struct model_heap_region *region,
     region->limit = limit;
     /* The CPU must not touch PSRAM while DMA works on it, and cannot run code there:
      * PSRAM serves those who ask for PSRAM, whatever else the table promises. */
+    region->deferred = wanted->deferred;
     region->caps = (wanted->caps & CAP_SPIRAM) != 0 ? CAP_SPIRAM : wanted->caps & CAPS_KNOWN;
     return region_map(region, model->smallest);
 }
@@ -288,6 +290,7 @@ struct model *model_create(const struct model_config *config, const struct model
         return NULL;
     }
     model->config = *config;
+    model->created_in_place = config->realloc_in_place;
     model->header = model_header_size(config);
     model->tail = config->comprehensive ? 4 : 0;
     model->smallest = block_size_for(model, 1);
@@ -298,12 +301,30 @@ struct model *model_create(const struct model_config *config, const struct model
             return NULL;
         }
     }
-    for (uint32_t i = 0; i < region_count; i++) {
-        if (!regions[i].deferred) {
+    model_reset(model);
+    return model;
+}
+
+void model_reset(struct model *model) {
+    memset(model->minimum, 0, sizeof model->minimum);
+    model->fills = 0;
+    model->config.realloc_in_place = model->created_in_place;
+    for (uint32_t i = 0; i < model->region_count; i++) {
+        struct model_heap_region *region = &model->regions[i];
+        memset(region->starts, 0, region->starts_bytes);
+        region->hole_count = 0;
+        region->free_bytes = 0;
+        region->joined = false;
+    }
+    for (uint32_t i = 0; i < model->region_count; i++) {
+        if (!model->regions[i].deferred) {
             region_join(model, i);
         }
     }
-    return model;
+}
+
+void model_set_realloc_in_place(struct model *model, bool on) {
+    model->config.realloc_in_place = on;
 }
 
 void model_destroy(struct model *model) {

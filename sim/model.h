@@ -39,6 +39,10 @@ struct model; /* created and destroyed below */
 struct model *model_create(const struct model_config *config, const struct model_region *regions,
                            uint32_t region_count);
 void model_destroy(struct model *model);
+/* As it was after model_create, at a fraction of the cost. */
+void model_reset(struct model *model);
+/* The core's switch, from the next call on. */
+void model_set_realloc_in_place(struct model *model, bool on);
 
 /* Header bytes and bytes behind the payload of this configuration. */
 uint32_t model_header_size(const struct model_config *config);

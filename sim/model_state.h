@@ -29,6 +29,7 @@ struct model_heap_region {
     uint32_t limit; /* the end marker: behind the last block */
     uint32_t caps;
     uint32_t free_bytes; /* 0 until it joins */
+    bool deferred;
     bool joined;
     uint32_t hole_count;
     uint32_t hole_capacity;
@@ -36,7 +37,8 @@ struct model_heap_region {
     struct model_live *cells; /* one for each unit */
     uint64_t *starts;         /* bit for each unit: a live block starts here */
     uint8_t *shadow;          /* one byte for each byte of the region */
-    void *mapping;            /* holds the four arrays */
+    size_t starts_bytes;
+    void *mapping; /* holds the four arrays */
     size_t mapping_bytes;
 };
 
@@ -51,6 +53,7 @@ struct model {
      * full set is the total, the set that serves some capabilities is their minimum. */
     uint32_t minimum[1u << MODEL_REGIONS_MAX];
     uint64_t fills;
+    bool created_in_place;
 };
 
 /* A live block: where its record is. */

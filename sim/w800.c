@@ -245,6 +245,16 @@ bool w800_start(const struct w800_config *config, struct w800_error *error) {
     return true;
 }
 
+void w800_reconfigure(const struct w800_config *config) {
+    struct w800_error error;
+    if (!w800_machine.running || config->psram_bytes != w800_machine.config.psram_bytes)
+        w800_abort("w800_reconfigure: no machine with that PSRAM runs");
+    if (!check_config(config, &error))
+        w800_abort(error.text);
+    w800_machine.config = *config;
+    w800_fail_allocation(0, false);
+}
+
 void w800_stop(void) {
     if (!w800_machine.running)
         return;

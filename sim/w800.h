@@ -88,6 +88,9 @@ struct w800_error {
  * a reason if the addresses are taken (naming the mapping that is there), the configuration is
  * impossible or memory is short. */
 bool w800_start(const struct w800_config *config, struct w800_error *error);
+/* Another configuration for the running machine, whose memory keeps its bytes; the build's state
+ * stays as it was left, too. A hundredth of the price of a start. The same PSRAM must be fitted. */
+void w800_reconfigure(const struct w800_config *config);
 void w800_stop(void); /* unmaps; a stopped machine may be stopped again */
 bool w800_running(void);
 const struct w800_config *w800_config(void); /* NULL if none runs */

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A W800 for thousands of runs a second. The heaps are small (24 KiB of pages in all) and
+ * lie at three pieces of the chip's memory; everything else is closed, so that a step out of
+ * the arenas traps by itself. The machine starts once; between two runs the pages and the
+ * core's state are copied back to what they were after init, which takes a microsecond.
+ */
+#ifndef ARENA_H
+#define ARENA_H
+
+#include "../sim/w800.h"
+#include "program.h"
+
+/* SRAM's last pages and DRAM's first ones, which touch, and PSRAM's first ones. */
+#define ARENA_ONCHIP_START 0x20026000u
+#define ARENA_ONCHIP_END 0x2002a000u
+#define ARENA_PSRAM_START 0x30000000u
+#define ARENA_PSRAM_END 0x30002000u
+#define ARENA_BYTES (ARENA_ONCHIP_END - ARENA_ONCHIP_START + ARENA_PSRAM_END - ARENA_PSRAM_START)
+#define ARENA_OUTSIDE 0x3cu /* what lies around the heaps */
+
+/* Once, before the first run. */
+void arena_open(void);
+
+/* A heap right after init, of this build and layout; realloc moves. */
+void arena_reset(const struct program_head *head);
+
+/* The regions' table of a layout, deferred PSRAM included. */
+const struct wm_heap_region_config *arena_regions(uint32_t layout);
+
+/* Has nothing between the regions been written? Sets *address to the first such byte. */
+bool arena_outside_is_intact(uint32_t layout, uint32_t *address);
+
+/* A byte of the arenas as an index from 0 to ARENA_BYTES - 1; ARENA_BYTES: no such byte. */
+static inline uint32_t arena_index(uint32_t address) {
+    if (address >= ARENA_ONCHIP_START && address < ARENA_ONCHIP_END) {
+        return address - ARENA_ONCHIP_START;
+    }
+    if (address >= ARENA_PSRAM_START && address < ARENA_PSRAM_END) {
+        return address - ARENA_PSRAM_START + ARENA_ONCHIP_END - ARENA_ONCHIP_START;
+    }
+    return ARENA_BYTES;
+}
+
+#endif

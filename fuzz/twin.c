@@ -1,0 +1,551 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Core and model side by side. Each kind of call is one function that makes it in both, says
+ * what it expects of the counters, and leaves the comparison to the end of twin_call.
+ */
+#include "twin.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "fuzz.h"
+#include "twin_trace.h"
+
+#define COUNT(array) ((uint32_t)(sizeof(array) / sizeof *(array)))
+
+const char twin_site[] = "fuzz.c";
+
+/* File scope for the reason that the machine is: one in a process. */
+static struct model *models[PROGRAM_BUILDS * PROGRAM_LAYOUTS];
+
+static wm_heap_cap_type_t caps_of(uint32_t bits) { return (wm_heap_cap_type_t)bits; }
+
+#define CHECK(twin, condition, format, ...)                                                        \
+    FUZZ_CHECK(condition, "build %s, layout %u, call %u: " format, (twin)->build->name,            \
+               (twin)->head.layout, (twin)->call, __VA_ARGS__)
+
+/* ---- life ---- */
+
+void twin_open(void) {
+    arena_open();
+    for (uint32_t i = 0; i < COUNT(models); i++) {
+        const struct heap_build *build = heap_builds[i % PROGRAM_BUILDS];
+        const struct wm_heap_region_config *rows = arena_regions(i / PROGRAM_BUILDS);
+        struct model_config config = {.tracing = build->tracing,
+                                      .poisoned = build->poisoned,
+                                      .comprehensive = build->comprehensive};
+        struct model_region regions[WM_HEAP_REGIONS_MAX];
+        for (uint32_t r = 0; r < WM_HEAP_REGIONS_MAX; r++) {
+            regions[r] = (struct model_region){rows[r].name, rows[r].start, rows[r].end,
+                                               rows[r].caps, rows[r].deferred};
+        }
+        models[i] = model_create(&config, regions, WM_HEAP_REGIONS_MAX);
+        FUZZ_CHECK(models[i] != NULL, "the model refuses layout %u", i / PROGRAM_BUILDS);
+    }
+    (void)wm_heap_port_site(twin_site); /* so that its number never depends on the input */
+}
+
+static void on_event(void *context, const struct w800_event *event) {
+    struct twin *twin = context;
+    if (event->kind != W800_EVENT_REALLOC_MOVED) { /* as it should be: tests/test_inject.c */
+        twin->events++;
+        twin->last = *event;
+    }
+}
+
+static void on_failure(void *context, size_t size, wm_heap_cap_type_t caps, const char *file,
+                       int line) {
+    struct twin *twin = context;
+    twin->failures++;
+    twin->failed_size = size;
+    CHECK(twin, caps != 0 && file == twin_site && line == (int)twin->call,
+          "the failure's callback gets caps 0x%x, %s:%d", (unsigned)caps,
+          file != NULL ? file : "(null)", line);
+}
+
+static void on_print(void *context, const char *text, size_t length) {
+    const struct twin *twin = context;
+    CHECK(twin, memchr(text, 0, length) == NULL, "%zu bytes are printed with a NUL", length);
+}
+
+void twin_start(struct twin *twin, const struct program_head *head, FILE *trace) {
+    *twin = (struct twin){.head = *head,
+                          .build = heap_builds[head->build],
+                          .regions = arena_regions(head->layout),
+                          .model = models[head->layout * PROGRAM_BUILDS + head->build],
+                          .trace = trace};
+    arena_reset(head);
+    model_reset(twin->model);
+    w800_on_event(on_event, twin);
+    w800_on_print(on_print, twin);
+    wm_heap_set_failed_callback(on_failure, twin);
+    if (head->in_place) {
+        wm_heap_set_realloc_in_place(true);
+        model_set_realloc_in_place(twin->model, true);
+    }
+    twin_trace_head(twin);
+}
+
+/* ---- what is expected ---- */
+
+/* The simulator's countdown, counted once more. */
+static uint32_t caps_or_failure(struct twin *twin, uint64_t size, uint32_t caps) {
+    if (size == 0 || twin->fail_in == 0) {
+        return caps;
+    }
+    bool now = twin->fail_in == 1;
+    twin->fail_in = now ? (twin->fail_on ? 1u : 0u) : twin->fail_in - 1u;
+    return now ? caps | (uint32_t)WM_HEAP_CAP_INVALID : caps;
+}
+
+static void expect_failure(struct twin *twin, uint64_t size) {
+    uint32_t shown = size > UINT32_MAX ? UINT32_MAX : (uint32_t)size;
+    if (size == 0) {
+        return;
+    }
+    twin->expected.failed++;
+    if (shown > twin->expected.largest_failed) {
+        twin->expected.largest_failed = shown;
+    }
+    CHECK(twin, twin->failures == 1 && twin->failed_size == size,
+          "%u failures are told, the last of %zu bytes, not one of %" PRIu64, twin->failures,
+          twin->failed_size, size);
+    twin->failures = 0;
+}
+
+/* Exactly one event, that fault. */
+static void expect_fault(struct twin *twin, enum wm_heap_fault_kind kind, uint32_t pointer) {
+    CHECK(twin,
+          twin->events == 1 && twin->last.kind == W800_EVENT_HEAP_FAULT &&
+              twin->last.fault.kind == (uint32_t)kind,
+          "0x%08x: %u events, the last is %s, expected one %s", pointer, twin->events,
+          twin->events > 0 ? wm_heap_fault_name(twin->last.fault.kind) : "none",
+          wm_heap_fault_name(kind));
+    twin->expected.faults++;
+    twin->events = 0;
+}
+
+uint32_t twin_border(const struct twin *twin, uint32_t caps) {
+    uint32_t largest = model_caps_largest_free_block(twin->model, caps);
+    uint32_t around = twin->build->header_size + (twin->build->comprehensive ? 4u : 0u);
+    return largest > around ? largest - around : 0;
+}
+
+/* ---- contents ---- */
+
+static void contents_check(struct twin *twin, uint32_t pointer) {
+    uint32_t length;
+    const uint8_t *expected = model_contents(twin->model, pointer, &length);
+    CHECK(twin, expected != NULL, "0x%08x is no block of the model's", pointer);
+    CHECK(twin, memcmp(w800_pointer(pointer), expected, length) == 0,
+          "the contents of 0x%08x, %u bytes, have changed", pointer, length);
+}
+
+/* The program writes what the model says, from the first byte that is not yet defined. */
+static void contents_write(struct twin *twin, uint32_t pointer, uint32_t size) {
+    uint32_t defined;
+    (void)model_contents(twin->model, pointer, &defined);
+    if (defined < size) {
+        const uint8_t *bytes = model_fill(twin->model, pointer, defined, size - defined);
+        memcpy(w800_pointer(pointer + defined), bytes, size - defined);
+    }
+}
+
+/* ---- allocation ---- */
+
+/* Whatever the model says: aligned, and in memory that can do what was asked for. */
+static void result_check(struct twin *twin, uint32_t got, uint32_t expected, uint64_t size,
+                         uint32_t caps) {
+    CHECK(twin, got == expected, "%" PRIu64 " bytes, caps 0x%x: 0x%08x, the model says 0x%08x",
+          size, caps, got, expected);
+    if (got == 0) {
+        return;
+    }
+    uint32_t wanted = caps != 0 ? caps : (uint32_t)WM_HEAP_CAP_DEFAULT;
+    uint32_t r = 0;
+    while (r < WM_HEAP_REGIONS_MAX &&
+           (got < twin->regions[r].start || got + size > twin->regions[r].end)) {
+        r++;
+    }
+    CHECK(twin,
+          (got & 7u) == 0 && r < WM_HEAP_REGIONS_MAX && (twin->regions[r].caps & wanted) == wanted,
+          "0x%08x does not serve %" PRIu64 " bytes, caps 0x%x", got, size, caps);
+}
+
+static uint32_t result_address(struct twin *twin, const void *result) {
+    CHECK(twin, (uintptr_t)result <= UINT32_MAX, "%p is no address of the chip", result);
+    return w800_address(result);
+}
+
+static void slot_set(struct twin *twin, uint32_t slot, uint32_t pointer) {
+    if (twin->pointers[slot] != 0) {
+        twin->stale[slot] = twin->pointers[slot];
+    }
+    twin->pointers[slot] = pointer;
+}
+
+static void slot_free(struct twin *twin, uint32_t slot) {
+    uint32_t pointer = twin->pointers[slot];
+    twin_trace(twin, "free %u", slot);
+    if (pointer != 0) {
+        contents_check(twin, pointer);
+        wm_heap_caps_free(w800_pointer(pointer));
+        CHECK(twin, model_free(twin->model, pointer) == MODEL_FREED, "0x%08x is not the model's",
+              pointer);
+        twin->expected.frees++;
+        slot_set(twin, slot, 0);
+    } else {
+        wm_heap_caps_free(NULL);
+    }
+}
+
+static void slot_store(struct twin *twin, uint32_t slot, uint32_t pointer, uint64_t size) {
+    if (pointer == 0) {
+        expect_failure(twin, size);
+        return;
+    }
+    twin->expected.allocs++;
+    slot_set(twin, slot, pointer);
+    contents_write(twin, pointer, (uint32_t)size);
+}
+
+/* A variable that still owns a block gives it back first: leaks would end a program early. */
+static uint64_t request_prepare(struct twin *twin, const struct program_call *call) {
+    if (twin->pointers[call->slot] != 0) {
+        slot_free(twin, call->slot);
+    }
+    return program_size(call, twin_border(twin, call->caps));
+}
+
+static void call_alloc(struct twin *twin, const struct program_call *call) {
+    uint64_t size = request_prepare(twin, call);
+    twin_trace(twin, "alloc %u %" PRIu64 " 0x%x", call->slot, size, call->caps);
+    void *result =
+        wm_heap_caps_alloc_tracing(size, caps_of(call->caps), twin_site, (int)twin->call);
+    uint32_t caps = caps_or_failure(twin, size, call->caps);
+    uint32_t got = result_address(twin, result);
+    result_check(twin, got, model_alloc(twin->model, size, caps), size, call->caps);
+    slot_store(twin, call->slot, got, size);
+}
+
+static void call_aligned(struct twin *twin, const struct program_call *call) {
+    uint64_t size = request_prepare(twin, call);
+    uint32_t alignment = program_alignment(call);
+    twin_trace(twin, "aligned %u %u %" PRIu64 " 0x%x", call->slot, alignment, size, call->caps);
+    void *result = wm_heap_caps_aligned_alloc_tracing(alignment, size, caps_of(call->caps),
+                                                      twin_site, (int)twin->call);
+    uint32_t caps = caps_or_failure(twin, size, call->caps);
+    uint32_t got = result_address(twin, result);
+    result_check(twin, got, model_aligned_alloc(twin->model, alignment, size, caps), size,
+                 call->caps);
+    CHECK(twin, got % alignment == 0, "0x%08x is not %u-aligned", got, alignment);
+    slot_store(twin, call->slot, got, size);
+}
+
+static void call_calloc(struct twin *twin, const struct program_call *call) {
+    uint64_t size = request_prepare(twin, call);
+    uint64_t count = program_count(call);
+    uint64_t total;
+    if (__builtin_mul_overflow(count, size, &total) || total > 0x7fffffff) {
+        total = UINT64_MAX; /* counts as the largest of all */
+    }
+    twin_trace(twin, "calloc %u %" PRIu64 " %" PRIu64 " 0x%x", call->slot, count, size, call->caps);
+    void *result =
+        wm_heap_caps_calloc_tracing(count, size, caps_of(call->caps), twin_site, (int)twin->call);
+    uint32_t caps = caps_or_failure(twin, total, call->caps);
+    uint32_t got = result_address(twin, result);
+    result_check(twin, got, model_alloc(twin->model, total, caps), total, call->caps);
+    for (uint32_t i = 0; got != 0 && i < total; i++) {
+        CHECK(twin, ((const uint8_t *)result)[i] == 0, "byte %u of a calloc is not 0", i);
+    }
+    slot_store(twin, call->slot, got, total);
+}
+
+static void realloc_moved(struct twin *twin, const struct program_call *call, uint32_t got,
+                          uint64_t size) {
+    uint32_t old = twin->pointers[call->slot];
+    if (size == 0) {
+        twin->expected.frees++;
+        slot_set(twin, call->slot, 0);
+    } else if (got == 0) {
+        expect_failure(twin, size);
+        contents_check(twin, old);
+    } else {
+        twin->expected.allocs += got != old;
+        twin->expected.frees += got != old;
+        slot_set(twin, call->slot, got);
+        contents_check(twin, got);
+        contents_write(twin, got, (uint32_t)size);
+    }
+}
+
+static void call_realloc(struct twin *twin, const struct program_call *call) {
+    uint32_t old = twin->pointers[call->slot];
+    struct model_block block = {.caps = call->caps};
+    if (old != 0) {
+        contents_check(twin, old);
+        (void)model_find(twin->model, old, &block);
+    }
+    uint64_t size = program_size(call, twin_border(twin, call->caps));
+    twin_trace(twin, "realloc %u %" PRIu64 " 0x%x", call->slot, size, call->caps);
+    uint32_t caps = caps_or_failure(twin, size, call->caps);
+    uint32_t expected = model_realloc(twin->model, old, size, caps);
+    void *result = wm_heap_caps_realloc_tracing(w800_pointer(old), size, caps_of(call->caps),
+                                                twin_site, (int)twin->call);
+    uint32_t got = result_address(twin, result);
+    result_check(twin, got, expected, size, call->caps != 0 ? call->caps : block.caps);
+    if (old == 0) {
+        slot_store(twin, call->slot, got, size);
+    } else {
+        realloc_moved(twin, call, got, size);
+    }
+}
+
+/* ---- pointers that are nobody's ---- */
+
+/* Near a block of before or of now, near a region's start, or anywhere. */
+static uint32_t bad_pointer(const struct twin *twin, const struct program_call *call) {
+    const struct wm_heap_region_config *row = &twin->regions[call->slot % WM_HEAP_REGIONS_MAX];
+    switch (call->mode) {
+    case 0:
+        return twin->stale[call->slot] + 8u * (call->argument >> 8) + (call->argument & 7u) -
+               8u * (call->argument >> 3 & 31u);
+    case 1:
+        return row->start - 64u + 4u * call->argument % (row->end - row->start + 128u);
+    case 2:
+        return call->argument << 16 | call->slot << 10 | call->argument >> 12;
+    default:
+        return twin->pointers[call->slot] + call->argument % 512u - 256u;
+    }
+}
+
+static void call_bad(struct twin *twin, const struct program_call *call) {
+    static const enum wm_heap_fault_kind kinds[] = {
+        [MODEL_DOUBLE] = WM_HEAP_FAULT_DOUBLE_FREE,
+        [MODEL_INTERIOR] = WM_HEAP_FAULT_INTERIOR_POINTER,
+        [MODEL_FOREIGN] = WM_HEAP_FAULT_FOREIGN_POINTER,
+    };
+    uint32_t pointer = bad_pointer(twin, call);
+    enum model_free_result result = model_classify(twin->model, pointer);
+    void *memory = w800_pointer(pointer);
+    struct wm_heap_block block;
+    struct wm_heap_fault fault;
+    if (result == MODEL_FREED || result == MODEL_NOTHING) {
+        return;
+    }
+    CHECK(twin, !wm_heap_get_block(memory, &block) && !wm_heap_check_block(memory, &fault),
+          "0x%08x passes for a block", pointer);
+    if (call->variant < 10) {
+        twin_trace(twin, "freeaddr 0x%08x", pointer);
+        wm_heap_caps_free(memory);
+    } else if (call->variant < 14) {
+        twin_trace(twin, "# realloc of 0x%08x: no event for it", pointer);
+        (void)caps_or_failure(twin, 16, 0);
+        CHECK(twin, wm_heap_caps_realloc_tracing(memory, 16, caps_of(0), twin_site, 1) == NULL,
+              "realloc of 0x%08x succeeds", pointer);
+    } else {
+        twin_trace(twin, "# usable size of 0x%08x: no event for it", pointer);
+        CHECK(twin, wm_heap_get_usable_size(memory) == 0, "0x%08x has a usable size", pointer);
+    }
+    expect_fault(twin, kinds[result], pointer);
+}
+
+/* ---- the rest ---- */
+
+static void call_append(struct twin *twin, const struct program_call *call) {
+    const char *name = program_region_name(call);
+    twin_trace(twin, "%s %s", name != NULL ? "append" : "# append", name != NULL ? name : "NULL");
+    int got = wm_heap_append_to_heap(name);
+    bool joined = model_append(twin->model, name);
+    bool known = name != NULL && strcmp(name, "PSRAM") == 0;
+    int expected = joined ? WM_ERR_SUCCESS : known ? WM_ERR_FAILED : WM_ERR_INVALID_PARAM;
+    CHECK(twin, got == expected, "append of %s: %d, expected %d", name != NULL ? name : "NULL", got,
+          expected);
+    if (!joined) {
+        expect_fault(twin, WM_HEAP_FAULT_BAD_APPEND, 0);
+    }
+}
+
+static void call_fail(struct twin *twin, const struct program_call *call) {
+    twin->fail_in = call->extra % 16u;
+    twin->fail_on = call->extra / 16u % 4u == 3u;
+    twin_trace(twin, "fail %u%s", twin->fail_in, twin->fail_on ? " on" : "");
+    w800_fail_allocation(twin->fail_in, twin->fail_on);
+}
+
+static void compare_caps(struct twin *twin, uint32_t caps) {
+    const struct model *model = twin->model;
+    size_t now = wm_heap_caps_get_free_size(caps_of(caps));
+    size_t minimum = wm_heap_caps_get_minimum_free_size(caps_of(caps));
+    size_t largest = wm_heap_caps_get_largest_free_block(caps_of(caps));
+    CHECK(twin,
+          now == model_caps_free_size(model, caps) &&
+              minimum == model_caps_minimum_free_size(model, caps) &&
+              largest == model_caps_largest_free_block(model, caps),
+          "caps 0x%x: free %zu, minimum %zu, largest %zu; the model says %u, %u, %u", caps, now,
+          minimum, largest, model_caps_free_size(model, caps),
+          model_caps_minimum_free_size(model, caps), model_caps_largest_free_block(model, caps));
+}
+
+/* What the core says of a live block. */
+static void compare_block(struct twin *twin, uint32_t pointer) {
+    struct wm_heap_block block = {0};
+    struct wm_heap_fault fault;
+    struct model_block expected;
+    void *memory = w800_pointer(pointer);
+    size_t usable = wm_heap_get_usable_size(memory);
+    CHECK(twin,
+          wm_heap_get_block(memory, &block) && model_find(twin->model, pointer, &expected) &&
+              block.address == expected.address && block.size == expected.size &&
+              block.pointer == pointer && block.requested == expected.requested &&
+              block.caps == expected.caps && block.live,
+          "block 0x%08x is not as the model says", pointer);
+    CHECK(twin, wm_heap_check_block(memory, &fault), "a good block does not pass: 0x%08x", pointer);
+    CHECK(twin,
+          usable == (twin->build->comprehensive ? block.requested
+                                                : block.size - twin->build->header_size),
+          "0x%08x: %zu usable bytes of a block of %u", pointer, usable, block.size);
+    if (twin->build->tracing) {
+        const char *file = wm_heap_port_site_name(block.site);
+        CHECK(twin, file == twin_site && block.line <= twin->call, "0x%08x comes from %s:%u",
+              pointer, file != NULL ? file : "(null)", block.line);
+    }
+    memset(w800_pointer(pointer + block.requested), 0xee, usable - block.requested);
+}
+
+static void call_query(struct twin *twin, const struct program_call *call) {
+    compare_caps(twin, call->caps);
+    if (twin->pointers[call->slot] != 0) {
+        compare_block(twin, twin->pointers[call->slot]);
+    }
+}
+
+static void call_other(struct twin *twin, const struct program_call *call) {
+    bool on = call->slot % 2u != 0;
+    switch (call->variant % PROGRAM_OTHERS) {
+    case PROGRAM_IN_PLACE:
+        twin_trace(twin, "# realloc in place: %s; no event for it", on ? "on" : "off");
+        wm_heap_set_realloc_in_place(on);
+        model_set_realloc_in_place(twin->model, on);
+        break;
+    case PROGRAM_STATS:
+        twin_trace(twin, "stats");
+        wm_heap_print_stats();
+        break;
+    case PROGRAM_TRACING:
+        twin_trace(twin, "tracing");
+        wm_heap_print_tracing(on ? w800_pointer(twin->pointers[call->slot]) : NULL);
+        break;
+    case PROGRAM_INIT:
+        twin_trace(twin, "init");
+        wm_heap_init();
+        expect_fault(twin, WM_HEAP_FAULT_INITIALIZED_TWICE, 0);
+        break;
+    case PROGRAM_CHECK:
+    default:
+        twin_check(twin);
+        break;
+    }
+}
+
+typedef void call_fn(struct twin *twin, const struct program_call *call);
+
+static void call_check(struct twin *twin, const struct program_call *call) {
+    (void)call;
+    twin_check(twin);
+}
+
+static void call_free(struct twin *twin, const struct program_call *call) {
+    slot_free(twin, call->slot);
+}
+
+/* ---- after a call, and at the end ---- */
+
+static void compare_counters(const struct twin *twin) {
+    const struct wm_heap_counters *now = &twin->build->state->counters;
+    CHECK(twin, memcmp(now, &twin->expected, sizeof *now) == 0,
+          "counters: %u allocs, %u frees, %u failed, largest %u, %u faults, %u refused; expected "
+          "%u, %u, %u, %u, %u, %u",
+          now->allocs, now->frees, now->failed, now->largest_failed, now->faults, now->refused,
+          twin->expected.allocs, twin->expected.frees, twin->expected.failed,
+          twin->expected.largest_failed, twin->expected.faults, twin->expected.refused);
+    size_t bytes = twin->build->free_size();
+    size_t minimum = twin->build->minimum_free_size();
+    CHECK(twin,
+          bytes == model_free_size(twin->model) && minimum == model_minimum_free_size(twin->model),
+          "free %zu, minimum %zu; the model says %u, %u", bytes, minimum,
+          model_free_size(twin->model), model_minimum_free_size(twin->model));
+}
+
+void twin_call(struct twin *twin, const struct program_call *call) {
+    static call_fn *const calls[PROGRAM_KIND_COUNT] = {
+        [PROGRAM_ALLOC] = call_alloc,     [PROGRAM_FREE] = call_free,
+        [PROGRAM_REALLOC] = call_realloc, [PROGRAM_CALLOC] = call_calloc,
+        [PROGRAM_ALIGNED] = call_aligned, [PROGRAM_BAD] = call_bad,
+        [PROGRAM_APPEND] = call_append,   [PROGRAM_FAIL] = call_fail,
+        [PROGRAM_QUERY] = call_query,     [PROGRAM_OTHER] = call_other,
+        [PROGRAM_SMASH] = call_check,
+    };
+    twin->call++;
+    calls[call->kind](twin, call);
+    CHECK(twin, twin->events == 0, "%u events, the last is %s %s", twin->events,
+          w800_event_name(twin->last.kind), wm_heap_fault_name(twin->last.fault.kind));
+    CHECK(twin, twin->failures == 0, "a failure of %zu bytes is told that was none",
+          twin->failed_size);
+    compare_counters(twin);
+}
+
+struct walk {
+    struct twin *twin;
+    uint32_t next; /* where the next block must begin */
+};
+
+static bool walk_visit(void *context, const struct wm_heap_block *block) {
+    struct walk *walk = context;
+    struct model_block expected = {0};
+    CHECK(walk->twin,
+          model_find(walk->twin->model, block->address, &expected) &&
+              block->address == walk->next && block->address == expected.address &&
+              block->size == expected.size && block->live == expected.live &&
+              block->pointer == expected.pointer && block->requested == expected.requested &&
+              block->caps == expected.caps,
+          "block 0x%08x, %u bytes, %s, %u requested, caps 0x%x; the model has 0x%08x, %u bytes, "
+          "%s, %u requested, caps 0x%x; the block before ends at 0x%08x",
+          block->address, block->size, block->live ? "live" : "free", block->requested, block->caps,
+          expected.address, expected.size, expected.live ? "live" : "free", expected.requested,
+          expected.caps, walk->next);
+    walk->next += block->size;
+    if (block->live) {
+        contents_check(walk->twin, block->pointer);
+    }
+    return true;
+}
+
+static void compare_blocks(struct twin *twin) {
+    for (uint32_t r = 0; r < WM_HEAP_REGIONS_MAX; r++) {
+        const struct wm_heap_region_config *row = &twin->regions[r];
+        struct walk walk = {twin, (row->start + 7u) & ~7u};
+        struct model_block first;
+        bool joined = model_find(twin->model, walk.next, &first);
+        CHECK(twin, wm_heap_walk(r, walk_visit, &walk) == joined, "the walk of region %u fails", r);
+        CHECK(twin, !joined || walk.next == ((row->end - twin->build->header_size) & ~7u),
+              "region %u: the walk ends at 0x%08x", r, walk.next);
+    }
+}
+
+void twin_check(struct twin *twin) {
+    static const uint32_t caps[] = {0x00, 0x02, 0x04, 0x08, 0x10, 0x18, 0x06, 0x100000};
+    struct wm_heap_fault fault;
+    uint32_t outside = 0;
+    for (uint32_t i = 0; i < COUNT(caps); i++) {
+        compare_caps(twin, caps[i]);
+    }
+    compare_blocks(twin);
+    CHECK(twin, wm_heap_check(WM_HEAP_NO_REGION, &fault),
+          "%s (%s), block 0x%08x, at 0x%08x: 0x%08x, expected 0x%08x",
+          wm_heap_fault_name(fault.kind), wm_heap_check_name(fault.check), fault.block,
+          fault.address, fault.actual, fault.expected);
+    CHECK(twin, arena_outside_is_intact(twin->head.layout, &outside),
+          "0x%08x, outside the regions, was written", outside);
+    CHECK(twin, w800_lock_report().depth_now == 0, "the lock is held %s", "");
+}
