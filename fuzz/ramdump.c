@@ -11,8 +11,8 @@
  *     4        bytes of the dump, at most 295,936
  *     then, as often as there is more:
  *     2        words of 0 to leave out
- *     2        words that follow
- *     4 each   those words
+ *     2        words that follow; with 0x8000 added: how often the one word stands there
+ *     4 each   those words, or that word
  */
 #include <stdlib.h>
 #include <string.h>
@@ -38,19 +38,30 @@ static uint32_t word_at(const uint8_t *data) {
     return le32toh(word);
 }
 
-/* One run of words; returns its bytes in the input. */
+/* One run of words, onto the dump from *end on; returns its bytes in the input. */
 static size_t lay_run(const uint8_t *data, size_t size, uint8_t *dump, size_t dump_size,
-                      size_t *at) {
-    size_t count = (size_t)(data[2] | data[3] << 8) * 4u;
-    *at += (size_t)(data[0] | data[1] << 8) * 4u;
-    if (*at >= dump_size) {
+                      size_t *end) {
+    const uint32_t head = word_at(data);
+    const bool repeated = head >> 31 != 0;
+    const size_t given = size - 4u < 4u ? size - 4u : 4u;
+    size_t count = (head >> 16 & 0x7fffu) * 4u;
+    *end += (head & 0xffffu) * 4u;
+    if (*end >= dump_size) {
         return size;
     }
-    count = count < size - 4u ? count : size - 4u;
-    count = count < dump_size - *at ? count : dump_size - *at;
-    memcpy(dump + *at, data + 4, count);
-    *at += count;
-    return 4u + count;
+    const size_t room = dump_size - *end;
+    uint8_t *to = dump + *end;
+    count = count < room ? count : room;
+    if (repeated) {
+        for (size_t i = 0; i < count; i += 4u) {
+            memcpy(to + i, data + 4, count - i < given ? count - i : given);
+        }
+    } else {
+        count = count < size - 4u ? count : size - 4u;
+        memcpy(to, data + 4, count);
+    }
+    *end += count;
+    return 4u + (repeated ? given : count);
 }
 
 static void diagnose(const uint8_t *bytes, size_t size, uint32_t base) {
@@ -73,24 +84,45 @@ static void diagnose(const uint8_t *bytes, size_t size, uint32_t base) {
     recording_free(&recording);
 }
 
-static void diagnose_short(const uint8_t *data, size_t size) {
-    uint32_t dump_size = word_at(data + 8);
-    dump_size = dump_size < sizeof memory ? dump_size : sizeof memory;
-    uint8_t *dump = memory + sizeof memory - dump_size;
-    size_t end = 0; /* what lies behind is zero */
+/* A dump, laid out in `memory`. */
+struct dump {
+    uint8_t *bytes;
+    uint32_t size;
+    uint32_t used; /* what lies behind is zero */
+};
+
+static struct dump lay_out(const uint8_t *data, size_t size) {
+    const uint32_t wanted = word_at(data + 8);
+    const uint32_t dump_size = wanted < sizeof memory ? wanted : sizeof memory;
+    uint8_t *bytes = memory + sizeof memory - dump_size;
+    size_t end = 0;
     for (size_t at = SHORT_HEADER; size - at >= 4u;) {
-        at += lay_run(data + at, size - at, dump, dump_size, &end);
+        at += lay_run(data + at, size - at, bytes, dump_size, &end);
     }
-    diagnose(dump, dump_size, word_at(data + 4));
-    memset(dump, 0, end < dump_size ? end : dump_size);
+    return (struct dump){bytes, dump_size, end < dump_size ? (uint32_t)end : dump_size};
+}
+
+static bool is_short(const uint8_t *data, size_t size) {
+    return size >= SHORT_HEADER && memcmp(data, "WRAM", 4) == 0;
+}
+
+/* The dump as `wmheap diagnose` takes it. */
+bool fuzz_explain(const uint8_t *data, size_t size, FILE *out) {
+    if (!is_short(data, size)) {
+        return fwrite(data, 1, size, out) == size;
+    }
+    const struct dump dump = lay_out(data, size);
+    return fwrite(dump.bytes, 1, dump.size, out) == dump.size;
 }
 
 int fuzz_one(const uint8_t *data, size_t size) {
     if (size == 0) {
         return -1;
     }
-    if (size >= SHORT_HEADER && memcmp(data, "WRAM", 4) == 0) {
-        diagnose_short(data, size);
+    if (is_short(data, size)) {
+        const struct dump dump = lay_out(data, size);
+        diagnose(dump.bytes, dump.size, word_at(data + 4));
+        memset(dump.bytes, 0, dump.used);
     } else {
         diagnose(data, size, 0);
     }

@@ -96,12 +96,18 @@ static void put_checksums(uint8_t *text, size_t size) {
     }
 }
 
-static void try_text(const uint8_t *data, size_t size) {
-    struct recording recording;
+/* The text with its checksums; for the caller to free. */
+static uint8_t *text_of(const uint8_t *data, size_t size) {
     uint8_t *text = malloc(size);
     FUZZ_CHECK(text != NULL, "out of memory");
     memcpy(text, data, size);
     put_checksums(text, size);
+    return text;
+}
+
+static void try_text(const uint8_t *data, size_t size) {
+    struct recording recording;
+    uint8_t *text = text_of(data, size);
     read_text(&recording, text, size);
     outcome_check_boot(&recording.boot);
     recording_free(&recording);
@@ -256,24 +262,41 @@ static unsigned flip_bits(const uint8_t *data, size_t size) {
     return flips;
 }
 
-static void try_calls(const uint8_t *data, size_t size) {
-    const uint32_t options = WM_HEAP_OPTION_TRACING | WM_HEAP_RECORDER_FROM_START;
-    struct recording recording;
+/* Runs the calls; returns how many bits of the print were flipped. */
+static unsigned print_calls(const uint8_t *data, size_t size) {
     session.event_count = 0;
     session.lines = 0;
     session.length = 0;
-    wm_heap_recorder_start(session.ring, RING, options);
+    wm_heap_recorder_start(session.ring, RING,
+                           WM_HEAP_OPTION_TRACING | WM_HEAP_RECORDER_FROM_START);
     for (size_t at = CALL_BYTES; at + CALL_BYTES <= size && at <= CALL_BYTES * CALLS_MAX;
          at += CALL_BYTES) {
         record_call(data + at);
     }
     wm_heap_recorder_flush(false);
     wm_heap_recorder_stop();
-    const unsigned flips = flip_bits(data, size);
+    return flip_bits(data, size);
+}
+
+static void try_calls(const uint8_t *data, size_t size) {
+    struct recording recording;
+    const unsigned flips = print_calls(data, size);
     read_text(&recording, (const uint8_t *)session.print, session.length);
     check_session(&recording, flips);
     outcome_check_boot(&recording.boot);
     recording_free(&recording);
+}
+
+/* The console's text as `wmheap convert` takes it. */
+bool fuzz_explain(const uint8_t *data, size_t size, FILE *out) {
+    if (size > 0 && data[0] == 0) {
+        print_calls(data, size);
+        return fwrite(session.print, 1, session.length, out) == session.length;
+    }
+    uint8_t *text = text_of(data, size);
+    const bool done = fwrite(text, 1, size, out) == size;
+    free(text);
+    return done;
 }
 
 /* A machine for its lock, its console, its regions and its names. */

@@ -12,6 +12,17 @@
 
 const char fuzz_name[] = "trace";
 
+/* A reader's names are a writer's: byte for byte. */
+static void check_names(const struct trace *trace) {
+    for (uint32_t i = 0; i < trace->name_count; i++) {
+        const char *name = trace->names[i];
+        const size_t length = strnlen(name, TRACE_FILE_MAX + 1u);
+        FUZZ_CHECK(length > 0 && length <= TRACE_FILE_MAX && name[0] != ' ' && name[0] != '\t' &&
+                       strchr(name, '#') == NULL,
+                   "\"%.1024s\" was read as a name", name);
+    }
+}
+
 /* An event's line never leaves its room, and is cut, not changed, where it has too little. */
 static void check_lines(const struct trace *trace) {
     char whole[TRACE_LINE_MAX];
@@ -38,6 +49,7 @@ int fuzz_one(const uint8_t *data, size_t size) {
         return 0;
     }
     outcome_check_trace(&trace);
+    check_names(&trace);
     check_lines(&trace);
     trace_free(&trace);
     return 0;

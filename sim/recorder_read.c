@@ -375,7 +375,8 @@ static bool piece_read(struct recording *recording, const char *piece, const cha
 /* A line of the SDK's list: INDEX, POINTER, FILE:LINE, SIZE, with tabs between. */
 static bool list_line(struct recording *recording, const char *line, size_t length) {
     char text[RECORDER_LINE_MAX];
-    if (length >= sizeof text || memchr(line, '\t', length) == NULL)
+    if (length >= sizeof text || memchr(line, '\t', length) == NULL ||
+        memchr(line, '\0', length) != NULL)
         return false;
     memcpy(text, line, length);
     text[length] = '\0';
