@@ -64,7 +64,7 @@ static uint32_t checksum(const uint8_t *text, size_t length) {
     for (size_t i = 0; i < length; i++) {
         sum ^= text[i];
         for (unsigned bit = 0; bit < 8; bit++) {
-            sum = sum >> 1 ^ (0u - (sum & 1u) & 0xedb88320u);
+            sum = sum >> 1 ^ ((0u - (sum & 1u)) & 0xedb88320u);
         }
     }
     return ~sum;
@@ -118,7 +118,7 @@ static void try_text(const uint8_t *data, size_t size) {
 
 #define RING 32u
 #define CALL_BYTES 8u
-#define CALLS_MAX 200u
+#define CALLS_MAX 64u
 #define EVENTS_MAX (2u * CALLS_MAX)
 #define FLIPS_MAX 3u
 #define PRINT_MAX (1u << 17)
