@@ -91,34 +91,6 @@ void wm_heap_caps_free(void *ptr) {
     wm_heap_port_unlock(key);
 }
 
-/* The first half of realloc: looks at the old block, and resizes it where it stands if that
- * is allowed. Returns the old payload's bytes, 0 if it is refused; sets *done if there is
- * nothing more to do. */
-static uint32_t realloc_begin(uint32_t pointer, struct block_origin *origin, bool *done) {
-    uint32_t block = pointer - HEADER_BYTES;
-    uint32_t key = wm_heap_port_lock();
-    struct wm_heap_region *region = region_below(block);
-    *done = false;
-    if (!block_accept(region, block)) {
-        fault_pointer(pointer, key);
-        return 0;
-    }
-    uint32_t usable = header_usable(header_at(block));
-    if (origin->caps == 0) {
-        origin->caps = header_caps(header_at(block));
-    }
-    if (wm_heap_state.resize != NULL && origin->requested != 0) {
-        enum resize_result result = wm_heap_state.resize(region, block, origin);
-        if (result == RESIZE_DAMAGE) {
-            fault_region(region, key);
-            return 0;
-        }
-        *done = result == RESIZE_DONE;
-    }
-    wm_heap_port_unlock(key);
-    return usable;
-}
-
 void *wm_heap_caps_realloc_tracing(void *old_mem, size_t new_size, wm_heap_cap_type_t caps,
                                    const char *file, int line) {
     if (old_mem == NULL) {
@@ -128,16 +100,33 @@ void *wm_heap_caps_realloc_tracing(void *old_mem, size_t new_size, wm_heap_cap_t
         wm_heap_caps_free(old_mem);
         return NULL;
     }
-    struct block_origin origin = {.caps = (uint32_t)caps};
-    origin.requested = new_size <= LARGEST_REQUEST ? (uint32_t)new_size : 0;
-    origin_site(&origin, file, line);
-    bool done;
-    uint32_t usable = realloc_begin(address_of(old_mem), &origin, &done);
-    if (usable == 0 || done) {
-        return done ? old_mem : NULL;
+    uint32_t pointer = address_of(old_mem);
+    uint32_t block = pointer - HEADER_BYTES;
+    uint32_t key = wm_heap_port_lock();
+    struct wm_heap_region *region = region_below(block);
+    if (!block_accept(region, block)) {
+        fault_pointer(pointer, key);
+        return NULL;
     }
-    void *new_mem =
-        wm_heap_caps_alloc_tracing(new_size, (wm_heap_cap_type_t)origin.caps, file, line);
+    uint32_t usable = header_usable(header_at(block));
+    if (caps == 0) {
+        caps = (wm_heap_cap_type_t)header_caps(header_at(block));
+    }
+    if (wm_heap_state.resize != NULL && new_size <= LARGEST_REQUEST) {
+        struct block_origin origin = {.requested = (uint32_t)new_size, .caps = (uint32_t)caps};
+        origin_site(&origin, file, line);
+        enum resize_result result = wm_heap_state.resize(region, block, &origin);
+        if (result == RESIZE_DAMAGE) {
+            fault_region(region, key);
+            return NULL;
+        }
+        if (result == RESIZE_DONE) {
+            wm_heap_port_unlock(key);
+            return old_mem;
+        }
+    }
+    wm_heap_port_unlock(key);
+    void *new_mem = wm_heap_caps_alloc_tracing(new_size, caps, file, line);
     if (new_mem != NULL) {
         __builtin_memcpy(new_mem, old_mem, usable < new_size ? usable : new_size);
         wm_heap_caps_free(old_mem);

@@ -12,11 +12,14 @@
 /* verify.c: the cold side. The lock is held; `key` is its key. */
 
 /* Check one region, and all that is known of one pointer up to the block it points into: is it a
- * live block's? Set *fault and return false if not. O(blocks). */
+ * live block's? Set *fault and return false if not; it is of no kind if all is well. O(blocks). */
 bool region_check(struct wm_heap_region *region, struct wm_heap_fault *fault)
     WM_HEAP_LINK("wm_heap_region_check");
 bool pointer_check(uint32_t pointer, struct wm_heap_fault *fault)
     WM_HEAP_LINK("wm_heap_pointer_check");
+
+/* The region in which an address lies, joined regions only; NULL for any other. */
+struct wm_heap_region *region_at(uint32_t address) WM_HEAP_LINK("wm_heap_region_at");
 
 /* Find out what is wrong, count it, close the region if it is damage, unlock, and tell the port:
  * a call that is not allowed now; an operation met something in this region that cannot be; a
@@ -43,12 +46,6 @@ static inline struct wm_heap_region *region_below(uint32_t address) {
     return address >= region[2].start   ? &region[2]
            : address >= region[1].start ? &region[1]
                                         : &region[0];
-}
-
-/* The region in which an address lies, joined regions only; NULL for any other. */
-static inline struct wm_heap_region *region_at(uint32_t address) {
-    struct wm_heap_region *region = region_below(address);
-    return address - region->start < region->end - region->start ? region : NULL;
 }
 
 /* The first region that has all of `caps` and free memory for a block of `want` bytes; NULL if

@@ -27,33 +27,37 @@ static bool names_equal(const char *a, const char *b) {
     return *a == *b;
 }
 
-/* Does row `index` hold at least one block and the end marker, behind the regions of the rows
- * before and before the others? Sets *start and *end as the region will have them. */
-static bool row_is_usable(uint32_t index, const struct wm_heap_region_config *row, uint32_t *start,
-                          uint32_t *end) {
-    if (row->start == 0 || row->start > row->end || row->end - row->start < HEADER_BYTES + 16u) {
-        return false; /* so that aligning below cannot cross over */
-    }
-    *start = align8(row->start);
-    *end = (row->end - HEADER_BYTES) & ~7u;
-    if (*end - *start < SMALLEST_BLOCK) {
-        return false;
-    }
-    const struct wm_heap_region *region = wm_heap_state.regions;
-    for (uint32_t i = 0; i < WM_HEAP_REGIONS_MAX; i++, region++) {
-        if (region->start != NOWHERE &&
-            (i < index ? *start < region->end + HEADER_BYTES : region->start < row->end)) {
+static bool has_joined(const struct wm_heap_region *region) {
+    return region->state >= WM_HEAP_REGION_OPEN;
+}
+
+/* Does what lies from `start` to `row_end` lie behind the regions of the rows before, and before
+ * the others? */
+static bool is_in_order(const struct wm_heap_region *region, uint32_t start, uint32_t row_end) {
+    const struct wm_heap_region *other = wm_heap_state.regions;
+    for (; other < &wm_heap_state.regions[WM_HEAP_REGIONS_MAX]; other++) {
+        if (has_joined(other) &&
+            (other < region ? start < other->end + HEADER_BYTES : other->start < row_end)) {
             return false;
         }
     }
     return true;
 }
 
-/* Opens a region. False if its row is not usable. */
+/* Bytes join; the least there were counts from now. */
+static void level_open(struct wm_heap_level *level, uint32_t bytes) {
+    level->free_bytes += bytes;
+    level->lowest = level->free_bytes;
+}
+
+/* Opens a region. Returns false if its row does not hold at least one block and the end marker, or
+ * is not where it is its turn. */
 static bool region_open(struct wm_heap_region *region, const struct wm_heap_region_config *row) {
-    uint32_t start;
-    uint32_t end;
-    if (!row_is_usable(region_index(region), row, &start, &end)) {
+    uint32_t start = align8(row->start);
+    uint32_t end = (row->end - HEADER_BYTES) & ~7u;
+    uint32_t last = row->end - HEADER_BYTES - SMALLEST_BLOCK; /* chance for a block to begin */
+    /* a start of 0, and what went below 0, are the largest numbers here: they do not pass */
+    if (start - 1u >= last || last >= row->end || !is_in_order(region, start, row->end)) {
         return false;
     }
     region->state = WM_HEAP_REGION_OPEN;
@@ -61,115 +65,114 @@ static bool region_open(struct wm_heap_region *region, const struct wm_heap_regi
     region->start = start;
     region->end = end;
     region_set_tail(region, start);
-    region->owner = OWNER_TAG | region_index(region) << OWNER_REGION_SHIFT;
-    account_give(region, end - start);
-    region->level.lowest = end - start;
+    level_open(&region->level, end - start);
+    level_open(&wm_heap_state.total, end - start);
+    if ((region->table_caps & WM_HEAP_CAP_DEFAULT) != 0) {
+        level_open(&wm_heap_state.internal, end - start);
+    }
     pattern_fill(start, end);
-    struct wm_heap_header *marker = header_at(end);
-    *marker = (struct wm_heap_header){
-        .size_flags = ALLOCATED,
-        .owner = region->owner,
-    };
-#if HAS_POISONING
-    marker->canary[0] = CANARY;
-    marker->canary[1] = CANARY;
-#endif
-    marker->seal = header_seal(end, marker);
+    /* the end marker: the header of a live block of no bytes, not even its own */
+    header_write(region, end, 0, ALLOCATED, &(struct block_origin){.requested = 0u - HEADER_BYTES});
     return true;
 }
 
-static void minimum_reset(struct wm_heap_level *level) { level->lowest = level->free_bytes; }
+/* Takes a row of the port's table over, and opens its region unless that waits for its append.
+ * Returns false if the row cannot be used. */
+static bool row_read(struct wm_heap_region *region, const struct wm_heap_region_config *row) {
+    for (uint32_t i = 0; i < sizeof region->name - 1u && row->name[i] != '\0'; i++) {
+        region->name[i] = row->name[i];
+    }
+    region->table_caps = caps_sane(row->caps);
+    if (row->deferred) {
+        region->state = WM_HEAP_REGION_DEFERRED;
+        return true;
+    }
+    return region_open(region, row);
+}
 
-/* Takes the port's table over. Returns false if a row cannot be used; the others are. Sets *bad
- * to its index. */
-static bool table_read(uint32_t *bad) {
+/* Takes the port's table over. Returns what is wrong with it; the rows that can be used are. Sets
+ * *bad to the index of the last one that cannot. */
+static enum wm_heap_fault_kind table_read(uint32_t *bad) {
     struct wm_heap_state *state = &wm_heap_state;
     uint32_t count;
     const struct wm_heap_region_config *row = wm_heap_port_regions(&count);
-    bool good = count <= WM_HEAP_REGIONS_MAX;
-    *bad = WM_HEAP_NO_REGION;
-    state->region_count = good ? count : WM_HEAP_REGIONS_MAX;
+    enum wm_heap_fault_kind kind = WM_HEAP_FAULT_NONE;
+    if (count > WM_HEAP_REGIONS_MAX) {
+        count = WM_HEAP_REGIONS_MAX;
+        kind = WM_HEAP_FAULT_BAD_REGION;
+    }
+    state->region_count = count;
     for (uint32_t i = 0; i < WM_HEAP_REGIONS_MAX; i++) {
         struct wm_heap_region *region = &state->regions[i];
         region->start = region->tail = region->end = NOWHERE;
         region->lacks = LACKS_ALL;
-    }
-    for (uint32_t i = 0; i < state->region_count; i++, row++) {
-        struct wm_heap_region *region = &state->regions[i];
-        for (uint32_t c = 0; c < sizeof region->name - 1u && row->name[c] != '\0'; c++) {
-            region->name[c] = row->name[c];
-        }
-        region->table_caps = caps_sane(row->caps);
-        if (row->deferred) {
-            region->state = WM_HEAP_REGION_DEFERRED;
-        } else if (!region_open(region, row)) {
-            good = false;
+        region->owner = OWNER_TAG | i << OWNER_REGION_SHIFT;
+        if (i < count && !row_read(region, row++)) {
+            kind = WM_HEAP_FAULT_BAD_REGION;
             *bad = i;
         }
     }
-    return good;
+    return kind;
+}
+
+/* Unlocks, and tells if there is a fault. */
+static void unlock_and_tell(enum wm_heap_fault_kind kind, uint32_t region, uint32_t key) {
+    if (kind == WM_HEAP_FAULT_NONE) {
+        wm_heap_port_unlock(key);
+    } else {
+        fault_call(kind, region, key);
+    }
 }
 
 void wm_heap_init(void) {
     struct wm_heap_state *state = &wm_heap_state;
-    uint32_t bad;
+    enum wm_heap_fault_kind kind = WM_HEAP_FAULT_INITIALIZED_TWICE;
+    uint32_t bad = WM_HEAP_NO_REGION;
     uint32_t key = wm_heap_port_lock();
-    if (state->magic == WM_HEAP_STATE_MAGIC) {
-        fault_call(WM_HEAP_FAULT_INITIALIZED_TWICE, WM_HEAP_NO_REGION, key);
-        return;
+    if (state->magic != WM_HEAP_STATE_MAGIC) {
+        __builtin_memset(state, 0, offsetof(struct wm_heap_state, failed_callback));
+        state->magic = WM_HEAP_STATE_MAGIC;
+        state->version = WM_HEAP_STATE_VERSION;
+        state->header_size = HEADER_BYTES;
+        state->options = (HAS_TRACING ? WM_HEAP_OPTION_TRACING : 0) |
+                         (HAS_COMPREHENSIVE ? WM_HEAP_OPTION_COMPREHENSIVE
+                          : HAS_POISONING   ? WM_HEAP_OPTION_LIGHT
+                                            : 0);
+        kind = table_read(&bad);
     }
-    wm_heap_failed_callback_fn *callback = state->failed_callback;
-    void *context = state->failed_context;
-    __builtin_memset(state, 0, sizeof *state);
-    state->magic = WM_HEAP_STATE_MAGIC;
-    state->version = WM_HEAP_STATE_VERSION;
-    state->header_size = HEADER_BYTES;
-    state->options = (HAS_TRACING ? WM_HEAP_OPTION_TRACING : 0) |
-                     (HAS_COMPREHENSIVE ? WM_HEAP_OPTION_COMPREHENSIVE
-                      : HAS_POISONING   ? WM_HEAP_OPTION_LIGHT
-                                        : 0);
-    state->failed_callback = callback;
-    state->failed_context = context;
-    bool good = table_read(&bad);
-    minimum_reset(&state->total);
-    minimum_reset(&state->internal);
-    if (good) {
-        wm_heap_port_unlock(key);
-    } else {
-        fault_call(WM_HEAP_FAULT_BAD_REGION, bad, key);
-    }
+    unlock_and_tell(kind, bad, key);
 }
 
-/* Finds the row of that name. Returns its index, or WM_HEAP_NO_REGION. */
-static uint32_t row_find(const char *name, const struct wm_heap_region_config **row) {
+/* Finds the row of that name, NULL if there is none; sets *index if there is one. */
+static const struct wm_heap_region_config *row_find(const char *name, uint32_t *index) {
     uint32_t count;
-    *row = wm_heap_port_regions(&count);
-    for (uint32_t i = 0; name != NULL && i < wm_heap_state.region_count; i++, (*row)++) {
-        if (names_equal((*row)->name, name)) {
-            return i;
+    const struct wm_heap_region_config *row = wm_heap_port_regions(&count);
+    for (uint32_t i = 0; name != NULL && i < wm_heap_state.region_count; i++, row++) {
+        if (names_equal(row->name, name)) {
+            *index = i;
+            return row;
         }
     }
-    return WM_HEAP_NO_REGION;
+    return NULL;
 }
 
 int wm_heap_append_to_heap(const char *name) {
-    const struct wm_heap_region_config *row;
+    struct wm_heap_state *state = &wm_heap_state;
+    enum wm_heap_fault_kind kind = WM_HEAP_FAULT_NOT_INITIALIZED;
+    int result = WM_ERR_FAILED;
+    uint32_t index = WM_HEAP_NO_REGION;
     uint32_t key = wm_heap_port_lock();
-    if (wm_heap_state.magic != WM_HEAP_STATE_MAGIC) {
-        fault_call(WM_HEAP_FAULT_NOT_INITIALIZED, WM_HEAP_NO_REGION, key);
-        return WM_ERR_FAILED;
+    if (state->magic == WM_HEAP_STATE_MAGIC) {
+        const struct wm_heap_region_config *row = row_find(name, &index);
+        kind = WM_HEAP_FAULT_BAD_APPEND;
+        if (row == NULL || !row->deferred) {
+            result = WM_ERR_INVALID_PARAM;
+        } else if (state->regions[index].state == WM_HEAP_REGION_DEFERRED &&
+                   region_open(&state->regions[index], row)) {
+            kind = WM_HEAP_FAULT_NONE;
+            result = WM_ERR_SUCCESS;
+        }
     }
-    uint32_t index = row_find(name, &row);
-    bool known = index != WM_HEAP_NO_REGION && row->deferred;
-    struct wm_heap_region *region = &wm_heap_state.regions[known ? index : 0];
-    if (!known || region->state != WM_HEAP_REGION_DEFERRED || !region_open(region, row)) {
-        fault_call(WM_HEAP_FAULT_BAD_APPEND, index, key);
-        return known ? WM_ERR_FAILED : WM_ERR_INVALID_PARAM;
-    }
-    minimum_reset(&wm_heap_state.total);
-    if ((region->table_caps & WM_HEAP_CAP_DEFAULT) != 0) {
-        minimum_reset(&wm_heap_state.internal);
-    }
-    wm_heap_port_unlock(key);
-    return WM_ERR_SUCCESS;
+    unlock_and_tell(kind, index, key);
+    return result;
 }

@@ -7,89 +7,93 @@
  */
 #include "internal.h"
 
-/* A fault's kind and check in one number. */
-#define WHAT(kind, check) ((uint32_t)WM_HEAP_FAULT_##kind | (uint32_t)WM_HEAP_CHECK_##check << 8)
-
-/* A node whose right subtree the walk is in, or has not come to the end of. */
-struct spine {
-    uint32_t node;
-    uint32_t rank;  /* its highest bit counts (core/tree.h) */
-    uint32_t right; /* where its right link must lead */
-};
+/* A fault's kind and check in one number; in a byte, which an instruction holds. */
+#define WHAT(kind, check) (WM_HEAP_FAULT_##kind + 16u * WM_HEAP_CHECK_##check)
+_Static_assert(WM_HEAP_FAULT_KINDS <= 16 && WM_HEAP_CHECK_KINDS <= 16, "half a byte each");
 
 /* One check over one region: where it is, what it has seen, what it found. The tree that the
- * free blocks seen so far must form is known at each step by its right edge. */
+ * free blocks seen so far must form is known at each step by its right edge, the nodes from the
+ * root always to the right; the last of them is the latest free block's. A node's rank is the
+ * highest bit in which it differs from the one before it here (core/tree.h), and the number after
+ * the last says where its right link must lead. */
 struct survey {
     const struct wm_heap_region *region;
     struct wm_heap_fault *fault;
     uint32_t block; /* the one that is looked at */
     uint32_t free_bytes;
-    uint32_t last; /* node of the latest free block; before the first the region's start */
-    uint32_t depth;
-    struct spine spine[TREE_PATH_MAX];
+    uint32_t *last;                    /* in `edge` */
+    uint32_t edge[1u + TREE_PATH_MAX]; /* [0] is the region's start, [1] the root */
 };
+
+struct wm_heap_region *region_at(uint32_t address) {
+    struct wm_heap_region *region = wm_heap_state.regions;
+    for (uint32_t left = WM_HEAP_REGIONS_MAX; left > 0; left--, region++) {
+        if (address - region->start < region->end - region->start) {
+            return region;
+        }
+    }
+    return NULL;
+}
 
 uint32_t block_size(const struct wm_heap_region *region, uint32_t address) {
     if (!span_holds(span_of(region), address)) {
         return 0;
     }
     const struct wm_heap_header *header = header_at(address);
-    bool sound = (header->size_flags & ALLOCATED) != 0 ? header_is_intact(region, address)
-                                                       : front_node(span_of(region), address) != 0;
-    return sound ? header_size(header) : 0;
+    uint32_t size = header_size(header);
+    uint32_t node = address + size - NODE_BYTES;
+    bool sound = size <= region->tail - address && size >= SMALLEST_BLOCK &&
+                 ((header->size_flags & ALLOCATED) != 0
+                      ? header_is_intact(region, address)
+                      : header->size_flags == size && node_at(node)->size == size &&
+                            node_at(node)->seal == node_seal(node, size));
+    return sound ? size : 0;
 }
 
-static void fault_fill(struct wm_heap_fault *fault, uint32_t what, uint32_t region, uint32_t block,
-                       uint32_t address) {
-    *fault = (struct wm_heap_fault){.kind = what & 0xffu,
-                                    .check = what >> 8,
-                                    .region = region,
-                                    .block = block,
-                                    .address = address};
+/* Begins a fault; what is not known yet is 0. */
+static COLD void fault_begin(struct wm_heap_fault *fault, uint32_t what, uint32_t region) {
+    *fault = (struct wm_heap_fault){.kind = what % 16u, .check = what / 16u, .region = region};
 }
 
 /* Says that the word at `address` (with guard bytes the byte) is not what it must be. */
-static bool survey_fault(const struct survey *survey, uint32_t what, uint32_t address,
-                         uint32_t expected) {
+static void survey_note(const struct survey *survey, uint32_t what, uint32_t address,
+                        uint32_t expected) {
     struct wm_heap_fault *fault = survey->fault;
     uint32_t block = survey->block;
-    fault_fill(fault, what, region_index(survey->region), block, address);
+    fault->kind = what % 16u;
+    fault->check = what / 16u;
+    fault->block = block;
+    fault->address = address;
     fault->expected = expected;
     fault->actual = HAS_COMPREHENSIVE && what == WHAT(OVERFLOW, GUARD)
                         ? *(const uint8_t *)bytes_at(address)
                         : *(const uint32_t *)bytes_at(address);
-    if (header_is_live(survey->region, block)) {
+    if (block_size(survey->region, block) != 0 && (header_at(block)->size_flags & ALLOCATED) != 0) {
         fault->site = header_site(header_at(block));
         fault->line = header_line(header_at(block));
     }
+}
+
+/* The same as the answer of a check. */
+static inline bool survey_fault(const struct survey *survey, uint32_t what, uint32_t address,
+                                uint32_t expected) {
+    survey_note(survey, what, address, expected);
     return false;
 }
 
 /* The node to which the tree leads of a free block that begins at `block`, by what its first
- * word or its node says; 0 if there is none. Visits the nodes in order, which is address order;
- * anything out of order ends the search. */
+ * word or its node says; 0 if there is none. It would lie at `block` or above, and no other one
+ * between: the way to it is the way to `block`. */
 static uint32_t tree_holds(const struct wm_heap_region *region, uint32_t block) {
-    uint32_t waiting[TREE_PATH_MAX];
-    uint32_t count = 0;
-    uint32_t last = 0;
     uint32_t says = block + header_at(block)->size_flags - NODE_BYTES;
     uint32_t node = region->root.node;
-    for (;;) {
-        for (; node != 0; node = node_at(node)->child[0].node) {
-            if (count == TREE_PATH_MAX || !span_holds(span_of(region), node)) {
-                return 0;
-            }
-            waiting[count++] = node;
-        }
-        if (count == 0 || waiting[count - 1u] <= last) {
-            return 0;
-        }
-        node = last = waiting[--count];
+    for (uint32_t left = TREE_PATH_MAX; left > 0 && span_holds(span_of(region), node); left--) {
         if (node == says || node + NODE_BYTES - node_at(node)->size == block) {
             return node;
         }
-        node = node_at(node)->child[1].node;
+        node = node_at(node)->child[node < block].node;
     }
+    return 0;
 }
 
 /* What stands here is neither the intact header of a live block nor a free block. Where the
@@ -103,10 +107,10 @@ static bool header_fault(const struct survey *survey) {
     uint32_t node = tree_holds(region, block);
     if (node != 0) {
         uint32_t size = node + NODE_BYTES - block;
-        return tree_sound(node) && node_at(node)->size == size
+        uint32_t seal = node_seal(node, size);
+        return node_at(node)->size == size && node_at(node)->seal == seal
                    ? survey_fault(survey, WHAT(SMASHED_FREE_BLOCK, SIZE), block, size)
-                   : survey_fault(survey, WHAT(SMASHED_FREE_BLOCK, SEAL), node + 20u,
-                                  node_seal(node, size));
+                   : survey_fault(survey, WHAT(SMASHED_FREE_BLOCK, SEAL), node + 20u, seal);
     }
 #if HAS_POISONING
     uint32_t broken = canary_broken(block, header);
@@ -121,14 +125,10 @@ static bool header_fault(const struct survey *survey) {
                         header_seal(block, header));
 }
 
-/* A block that says it is live. */
-static bool check_live(struct survey *survey, bool previous_free) {
+/* A block with an intact header, in which `flags` must be set. */
+static bool check_live(const struct survey *survey, uint32_t flags) {
     uint32_t block = survey->block;
     const struct wm_heap_header *header = header_at(block);
-    if (block_size(survey->region, block) == 0) {
-        return header_fault(survey);
-    }
-    uint32_t flags = previous_free ? ALLOCATED | PREVIOUS_FREE : ALLOCATED;
     if ((header->size_flags & FLAGS) != flags) {
         return survey_fault(survey, WHAT(SMASHED_HEADER, PREVIOUS_FREE), block,
                             header_size(header) | flags);
@@ -141,59 +141,55 @@ static bool check_live(struct survey *survey, bool previous_free) {
     return broken == 0 || survey_fault(survey, WHAT(OVERFLOW, GUARD), broken, GUARD_BYTE);
 }
 
-/* A link in the node at `node`: does it lead where it must, and say of it what is so? What
- * lies below has been found right. */
-static bool check_link(struct survey *survey, uint32_t node, uint32_t side, uint32_t leads_to) {
-    const struct wm_heap_link *link = &node_at(node)->child[side];
-    uint32_t largest = leads_to == 0 ? 0 : tree_largest(node_at(leads_to));
-    if (link->node == leads_to && link->largest == largest) {
-        return true;
+static uint32_t largest_below(uint32_t node) { return node == 0 ? 0 : tree_largest(node_at(node)); }
+
+/* Does each link whose subtree ends before the free block's node at `node` lead where it must,
+ * and say of it what is so? These are the right links at the edge's end whose holders have a
+ * highest bit lower than `rank`'s, then the node's own left link (none if `node` is 0). What lies
+ * below has been found right. */
+static bool check_links(struct survey *survey, uint32_t node, uint32_t rank) {
+    for (;; survey->last--) {
+        const uint32_t *last = survey->last;
+        uint32_t its = last == survey->edge ? UINT32_MAX : last[0] ^ last[-1];
+        bool done = its >= rank || its >= (its ^ rank);
+        if (done && node == 0) {
+            return true;
+        }
+        uint32_t holder = done ? node : last[0];
+        const struct wm_heap_link *link = &node_at(holder)->child[done ? 0 : 1];
+        uint32_t what = WHAT(SMASHED_FREE_BLOCK, LINK);
+        uint32_t address = address_of(link);
+        uint32_t actual = link->node;
+        uint32_t expected = last[1];
+        if (actual == expected) {
+            what = WHAT(SMASHED_FREE_BLOCK, LARGEST);
+            address += 4u;
+            actual = link->largest;
+            expected = largest_below(expected);
+        }
+        if (actual != expected) {
+            survey->block = holder + NODE_BYTES - node_at(holder)->size;
+            return survey_fault(survey, what, address, expected);
+        }
+        if (done) {
+            return true;
+        }
     }
-    uint32_t address = node + 4u + 8u * side;
-    survey->block = node_front(span_of(survey->region), node);
-    return link->node != leads_to
-               ? survey_fault(survey, WHAT(SMASHED_FREE_BLOCK, LINK), address, leads_to)
-               : survey_fault(survey, WHAT(SMASHED_FREE_BLOCK, LARGEST), address + 4u, largest);
 }
 
-/* Ends the right edge's subtrees in which the highest bit is lower than `rank`'s. Sets *top to
- * the highest of them, 0 if there are none. */
-static bool check_spine(struct survey *survey, uint32_t rank, uint32_t *top) {
-    for (*top = 0; survey->depth > 0; survey->depth--) {
-        const struct spine *last = &survey->spine[survey->depth - 1u];
-        if (last->rank >= rank || last->rank >= (last->rank ^ rank)) {
-            break;
-        }
-        *top = last->node;
-        if (!check_link(survey, last->node, 1, last->right)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* A block that does not say it is live: it must be a free one's. */
-static bool check_free(struct survey *survey, bool previous_free) {
+/* A sound free block of `size` bytes, with another block behind it. */
+static bool check_free(struct survey *survey, uint32_t size) {
     uint32_t block = survey->block;
-    uint32_t size = block_size(survey->region, block);
-    if (previous_free || size == 0 || block + size >= survey->region->tail) {
-        return header_fault(survey);
-    }
     uint32_t broken = hole_pattern_broken(block, size, size);
     if (broken != 0) {
         return survey_fault(survey, WHAT(USE_AFTER_FREE, PATTERN), broken, FREE_PATTERN);
     }
     uint32_t node = block + size - NODE_BYTES;
-    uint32_t rank = node ^ survey->last;
-    uint32_t left;
-    if (!check_spine(survey, rank, &left) || !check_link(survey, node, 0, left)) {
+    if (!check_links(survey, node, node ^ *survey->last)) {
         return false;
     }
-    if (survey->depth > 0) {
-        survey->spine[survey->depth - 1u].right = node;
-    }
-    survey->spine[survey->depth++] = (struct spine){node, rank, 0};
-    survey->last = node;
+    *++survey->last = node;
+    survey->last[1] = 0;
     survey->free_bytes += size;
     return true;
 }
@@ -202,23 +198,28 @@ static bool check_free(struct survey *survey, bool previous_free) {
  * the first fault. survey->block is then the last one looked at, or the tail. */
 static bool check_blocks(struct survey *survey, const struct wm_heap_region *region, uint32_t until,
                          struct wm_heap_fault *fault) {
-    bool previous_free = false;
+    uint32_t flags = ALLOCATED; /* of a live block here */
+    uint32_t size;
+    fault_begin(fault, WHAT(NONE, NONE), region->owner >> OWNER_REGION_SHIFT & OWNER_BYTE);
     survey->region = region;
     survey->fault = fault;
     survey->free_bytes = region->end - region->tail;
-    survey->last = region->start;
-    survey->depth = 0;
-    for (survey->block = region->start; survey->block < region->tail;) {
-        uint32_t size_flags = header_at(survey->block)->size_flags;
-        bool live = (size_flags & ALLOCATED) != 0;
-        if (!(live ? check_live(survey, previous_free) : check_free(survey, previous_free))) {
+    survey->edge[0] = region->start;
+    survey->edge[1] = 0;
+    survey->last = survey->edge;
+    for (survey->block = region->start; survey->block < region->tail; survey->block += size) {
+        bool live = (header_at(survey->block)->size_flags & ALLOCATED) != 0;
+        size = block_size(region, survey->block);
+        if (size == 0 || (!live && (flags != ALLOCATED || survey->block + size >= region->tail))) {
+            return header_fault(survey);
+        }
+        if (!(live ? check_live(survey, flags) : check_free(survey, size))) {
             return false;
         }
-        previous_free = !live;
-        if (until - survey->block < (size_flags & ~FLAGS)) {
-            return true;
+        flags = live ? ALLOCATED : ALLOCATED | PREVIOUS_FREE;
+        if (until - survey->block < size) {
+            break;
         }
-        survey->block += size_flags & ~FLAGS;
     }
     return true;
 }
@@ -233,9 +234,9 @@ static bool check_end(struct survey *survey) {
     }
     const struct wm_heap_header *marker = header_at(end);
     survey->block = end;
-    if (marker->size_flags != ALLOCATED || !header_is_sealed(end)) {
-        return survey_fault(survey, WHAT(SMASHED_END_MARKER, SEAL), end + 12u,
-                            header_seal(end, marker));
+    uint32_t seal = header_seal(end, marker);
+    if (marker->size_flags != ALLOCATED || marker->seal != seal) {
+        return survey_fault(survey, WHAT(SMASHED_END_MARKER, SEAL), end + 12u, seal);
     }
     broken = canary_broken(end, marker);
     return broken == 0 || survey_fault(survey, WHAT(SMASHED_END_MARKER, CANARY), broken, CANARY);
@@ -243,16 +244,17 @@ static bool check_end(struct survey *survey) {
 
 bool region_check(struct wm_heap_region *region, struct wm_heap_fault *fault) {
     struct survey survey;
-    uint32_t root;
     if (!check_blocks(&survey, region, region->end, fault) ||
-        !check_spine(&survey, UINT32_MAX, &root) || !check_end(&survey)) {
+        !check_links(&survey, 0, UINT32_MAX) || !check_end(&survey)) {
         return false;
     }
+    uint32_t root = survey.edge[1];
     if (survey.free_bytes == region->level.free_bytes && region->root.node == root &&
-        region->root.largest == (root == 0 ? 0 : tree_largest(node_at(root)))) {
+        region->root.largest == largest_below(root)) {
         return true;
     }
-    fault_fill(fault, WHAT(SMASHED_HEADER, TOTAL), region_index(region), 0, 0);
+    fault->kind = WM_HEAP_FAULT_SMASHED_HEADER;
+    fault->check = WM_HEAP_CHECK_TOTAL;
     fault->expected = region->level.free_bytes;
     fault->actual = survey.free_bytes;
     return false;
@@ -261,17 +263,21 @@ bool region_check(struct wm_heap_region *region, struct wm_heap_fault *fault) {
 bool pointer_check(uint32_t pointer, struct wm_heap_fault *fault) {
     struct survey survey;
     struct wm_heap_region *region = region_at(pointer);
-    uint32_t what = wm_heap_state.magic != WM_HEAP_STATE_MAGIC ? WHAT(NOT_INITIALIZED, CALL)
-                                                               : WHAT(FOREIGN_POINTER, POINTER);
-    fault_fill(fault, what, WM_HEAP_NO_REGION, 0, pointer);
-    if (region != NULL && (pointer & 7u) == 0 && check_blocks(&survey, region, pointer, fault)) {
+    if (region == NULL || (pointer & 7u) != 0) {
+        fault_begin(fault,
+                    wm_heap_state.magic != WM_HEAP_STATE_MAGIC ? WHAT(NOT_INITIALIZED, CALL)
+                                                               : WHAT(FOREIGN_POINTER, POINTER),
+                    WM_HEAP_NO_REGION);
+        fault->address = pointer;
+    } else if (check_blocks(&survey, region, pointer, fault)) {
         uint32_t block = survey.block;
         bool live = block < region->tail && (header_at(block)->size_flags & ALLOCATED) != 0;
-        if (live && pointer == block + HEADER_BYTES) {
+        uint32_t payload = live ? block + HEADER_BYTES : 0;
+        if (payload == pointer) {
             return true;
         }
-        what = live ? WHAT(INTERIOR_POINTER, POINTER) : WHAT(DOUBLE_FREE, POINTER);
-        survey_fault(&survey, what, pointer, live ? block + HEADER_BYTES : 0);
+        survey_fault(&survey, live ? WHAT(INTERIOR_POINTER, POINTER) : WHAT(DOUBLE_FREE, POINTER),
+                     pointer, payload);
         fault->actual = pointer;
     }
     fault->pointer = pointer;
@@ -285,7 +291,7 @@ static void fault_raise(const struct wm_heap_fault *fault, uint32_t key) {
     if (state->counters.faults++ == 0) {
         state->first_fault = *fault;
     }
-    if (fault->kind >= WM_HEAP_FAULT_SMASHED_HEADER && fault->region < WM_HEAP_REGIONS_MAX) {
+    if (fault->kind >= WM_HEAP_FAULT_SMASHED_HEADER) {
         state->regions[fault->region].state = WM_HEAP_REGION_CLOSED;
         state->regions[fault->region].lacks = LACKS_ALL;
     }
@@ -299,14 +305,15 @@ static void fault_raise(const struct wm_heap_fault *fault, uint32_t key) {
 
 COLD void fault_call(enum wm_heap_fault_kind kind, uint32_t region, uint32_t key) {
     struct wm_heap_fault fault;
-    fault_fill(&fault, (uint32_t)kind | WM_HEAP_CHECK_CALL << 8, region, 0, 0);
+    fault_begin(&fault, (uint32_t)kind + WHAT(NONE, CALL), region);
     fault_raise(&fault, key);
 }
 
 COLD void fault_region(struct wm_heap_region *region, uint32_t key) {
     struct wm_heap_fault fault;
     if (region_check(region, &fault)) { /* then it was something that only an operation meets */
-        fault_fill(&fault, WHAT(SMASHED_FREE_BLOCK, LINK), region_index(region), 0, 0);
+        fault.kind = WM_HEAP_FAULT_SMASHED_FREE_BLOCK;
+        fault.check = WM_HEAP_CHECK_LINK;
     }
     fault_raise(&fault, key);
 }

@@ -74,10 +74,11 @@ struct wm_heap_state {
     struct wm_heap_region regions[WM_HEAP_REGIONS_MAX];
     struct wm_heap_fault first_fault; /* since init; kept for the RAM dump */
     /* last, because their width is the host's */
-    wm_heap_failed_callback_fn *failed_callback;
-    void *failed_context;
     enum resize_result (*resize)(struct wm_heap_region *region, uint32_t block,
                                  const struct block_origin *wanted); /* NULL: never */
+    /* from here on, what may be set before init and outlives it */
+    wm_heap_failed_callback_fn *failed_callback;
+    void *failed_context;
 };
 
 #define WM_HEAP_OPTION_TRACING 1u
