@@ -99,13 +99,13 @@ static uint32_t caps_or_failure(struct twin *twin, uint64_t size, uint32_t caps)
 }
 
 static void expect_failure(struct twin *twin, uint64_t size) {
-    uint32_t shown = size > UINT32_MAX ? UINT32_MAX : (uint32_t)size;
+    uint32_t size_32 = size > UINT32_MAX ? UINT32_MAX : (uint32_t)size;
     if (size == 0) {
         return;
     }
     twin->expected.failed++;
-    if (shown > twin->expected.largest_failed) {
-        twin->expected.largest_failed = shown;
+    if (size_32 > twin->expected.largest_failed) {
+        twin->expected.largest_failed = size_32;
     }
     CHECK(twin, twin->failures == 1 && twin->failed_size == size,
           "%u failures are told, the last of %zu bytes, not one of %" PRIu64, twin->failures,
@@ -115,6 +115,7 @@ static void expect_failure(struct twin *twin, uint64_t size) {
 
 /* Exactly one event, that fault. */
 static void expect_fault(struct twin *twin, enum wm_heap_fault_kind kind, uint32_t pointer) {
+    twin_trace(twin, "expect fault=%s", wm_heap_fault_name(kind));
     CHECK(twin,
           twin->events == 1 && twin->last.kind == W800_EVENT_HEAP_FAULT &&
               twin->last.fault.kind == (uint32_t)kind,
@@ -152,6 +153,9 @@ static void contents_write(struct twin *twin, uint32_t pointer, uint32_t size) {
 }
 
 /* ---- allocation ---- */
+
+/* A trace's numbers have 32 bits; what has more fails as the largest does. */
+static uint64_t shown(uint64_t size) { return size > UINT32_MAX ? UINT32_MAX : size; }
 
 /* Whatever the model says: aligned, and in memory that can do what was asked for. */
 static void result_check(struct twin *twin, uint32_t got, uint32_t expected, uint64_t size,
@@ -219,7 +223,7 @@ static uint64_t request_prepare(struct twin *twin, const struct program_call *ca
 
 static void call_alloc(struct twin *twin, const struct program_call *call) {
     uint64_t size = request_prepare(twin, call);
-    twin_trace(twin, "alloc %u %" PRIu64 " 0x%x", call->slot, size, call->caps);
+    twin_trace(twin, "alloc %u %" PRIu64 " 0x%x", call->slot, shown(size), call->caps);
     void *result =
         wm_heap_caps_alloc_tracing(size, caps_of(call->caps), twin_site, (int)twin->call);
     uint32_t caps = caps_or_failure(twin, size, call->caps);
@@ -231,7 +235,8 @@ static void call_alloc(struct twin *twin, const struct program_call *call) {
 static void call_aligned(struct twin *twin, const struct program_call *call) {
     uint64_t size = request_prepare(twin, call);
     uint32_t alignment = program_alignment(call);
-    twin_trace(twin, "aligned %u %u %" PRIu64 " 0x%x", call->slot, alignment, size, call->caps);
+    twin_trace(twin, "aligned %u %u %" PRIu64 " 0x%x", call->slot, alignment, shown(size),
+               call->caps);
     void *result = wm_heap_caps_aligned_alloc_tracing(alignment, size, caps_of(call->caps),
                                                       twin_site, (int)twin->call);
     uint32_t caps = caps_or_failure(twin, size, call->caps);
@@ -249,7 +254,8 @@ static void call_calloc(struct twin *twin, const struct program_call *call) {
     if (__builtin_mul_overflow(count, size, &total) || total > 0x7fffffff) {
         total = UINT64_MAX; /* counts as the largest of all */
     }
-    twin_trace(twin, "calloc %u %" PRIu64 " %" PRIu64 " 0x%x", call->slot, count, size, call->caps);
+    twin_trace(twin, "calloc %u %" PRIu64 " %" PRIu64 " 0x%x", call->slot, shown(count),
+               shown(size), call->caps);
     void *result =
         wm_heap_caps_calloc_tracing(count, size, caps_of(call->caps), twin_site, (int)twin->call);
     uint32_t caps = caps_or_failure(twin, total, call->caps);
@@ -287,7 +293,7 @@ static void call_realloc(struct twin *twin, const struct program_call *call) {
         (void)model_find(twin->model, old, &block);
     }
     uint64_t size = program_size(call, twin_border(twin, call->caps));
-    twin_trace(twin, "realloc %u %" PRIu64 " 0x%x", call->slot, size, call->caps);
+    twin_trace(twin, "realloc %u %" PRIu64 " 0x%x", call->slot, shown(size), call->caps);
     uint32_t caps = caps_or_failure(twin, size, call->caps);
     uint32_t expected = model_realloc(twin->model, old, size, caps);
     void *result = wm_heap_caps_realloc_tracing(w800_pointer(old), size, caps_of(call->caps),
@@ -339,12 +345,14 @@ static void call_bad(struct twin *twin, const struct program_call *call) {
         twin_trace(twin, "freeaddr 0x%08x", pointer);
         wm_heap_caps_free(memory);
     } else if (call->variant < 14) {
-        twin_trace(twin, "# realloc of 0x%08x: no event for it", pointer);
+        twin_trace(twin, "# realloc of 0x%08x; no event for it, hence:\nfreeaddr 0x%08x", pointer,
+                   pointer);
         (void)caps_or_failure(twin, 16, 0);
         CHECK(twin, wm_heap_caps_realloc_tracing(memory, 16, caps_of(0), twin_site, 1) == NULL,
               "realloc of 0x%08x succeeds", pointer);
     } else {
-        twin_trace(twin, "# usable size of 0x%08x: no event for it", pointer);
+        twin_trace(twin, "# usable size of 0x%08x; no event for it, hence:\nfreeaddr 0x%08x",
+                   pointer, pointer);
         CHECK(twin, wm_heap_get_usable_size(memory) == 0, "0x%08x has a usable size", pointer);
     }
     expect_fault(twin, kinds[result], pointer);
@@ -354,7 +362,7 @@ static void call_bad(struct twin *twin, const struct program_call *call) {
 
 static void call_append(struct twin *twin, const struct program_call *call) {
     const char *name = program_region_name(call);
-    twin_trace(twin, "%s %s", name != NULL ? "append" : "# append", name != NULL ? name : "NULL");
+    twin_trace(twin, "append %s", name != NULL ? name : "none");
     int got = wm_heap_append_to_heap(name);
     bool joined = model_append(twin->model, name);
     bool known = name != NULL && strcmp(name, "PSRAM") == 0;
@@ -536,7 +544,6 @@ static void compare_blocks(struct twin *twin) {
 void twin_check(struct twin *twin) {
     static const uint32_t caps[] = {0x00, 0x02, 0x04, 0x08, 0x10, 0x18, 0x06, 0x100000};
     struct wm_heap_fault fault;
-    uint32_t outside = 0;
     for (uint32_t i = 0; i < COUNT(caps); i++) {
         compare_caps(twin, caps[i]);
     }
@@ -545,7 +552,19 @@ void twin_check(struct twin *twin) {
           "%s (%s), block 0x%08x, at 0x%08x: 0x%08x, expected 0x%08x",
           wm_heap_fault_name(fault.kind), wm_heap_check_name(fault.check), fault.block,
           fault.address, fault.actual, fault.expected);
+    CHECK(twin, w800_lock_report().depth_now == 0, "the lock is held %s", "");
+}
+
+void twin_finish(struct twin *twin) {
+    uint32_t outside = 0;
+    twin_check(twin);
+    for (uint32_t slot = 0; slot < PROGRAM_SLOTS; slot++) {
+        struct program_call call = {.kind = PROGRAM_FREE, .slot = slot};
+        if (twin->pointers[slot] != 0) {
+            twin_call(twin, &call);
+        }
+    }
+    twin_check(twin);
     CHECK(twin, arena_outside_is_intact(twin->head.layout, &outside),
           "0x%08x, outside the regions, was written", outside);
-    CHECK(twin, w800_lock_report().depth_now == 0, "the lock is held %s", "");
 }

@@ -38,9 +38,11 @@ void twin_start(struct twin *twin, const struct program_head *head, FILE *trace)
 /* One call. A SMASH is a check here: this heap is never smashed. */
 void twin_call(struct twin *twin, const struct program_call *call);
 
-/* Everything: sizes for all capabilities, every block, all contents, integrity, and nothing
- * written outside. */
+/* Everything: sizes for all capabilities, every block, all contents, integrity. */
 void twin_check(struct twin *twin);
+
+/* The end: the same, before and after all blocks are freed, and nothing was written outside. */
+void twin_finish(struct twin *twin);
 
 /* What the largest hole for these capabilities holds, by the model. */
 uint32_t twin_border(const struct twin *twin, uint32_t caps);

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Where a stray write goes and what it leaves; see damage.h.
+ */
+#include "damage.h"
+
+#include <string.h>
+
+#include "twin_trace.h"
+
+#define NODE_BYTES 24u /* of a free block, at its end */
+
+enum action { FLIP, BYTE, WORD, ADD, COPY, RUN };
+
+static const uint8_t actions[16] = {FLIP, FLIP, FLIP, FLIP, BYTE, BYTE, WORD, WORD,
+                                    WORD, WORD, ADD,  ADD,  COPY, COPY, RUN,  RUN};
+
+uint32_t damage_region(const struct twin *twin, uint32_t address) {
+    uint32_t r = 0;
+    while (r < WM_HEAP_REGIONS_MAX &&
+           (twin->build->state->regions[r].state < WM_HEAP_REGION_OPEN ||
+            address < twin->regions[r].start || address >= twin->regions[r].end)) {
+        r++;
+    }
+    return r;
+}
+
+/* In or around a block's header, behind its payload, right before it (a tree node, perhaps),
+ * or anywhere in a region. */
+static uint32_t target(const struct twin *twin, const struct program_call *call) {
+    uint32_t pointer =
+        twin->pointers[call->slot] != 0 ? twin->pointers[call->slot] : twin->stale[call->slot];
+    uint32_t header = twin->build->header_size;
+    const struct wm_heap_region_config *row = &twin->regions[call->slot % WM_HEAP_REGIONS_MAX];
+    struct model_block block;
+    switch (call->mode) {
+    case 0:
+        return pointer - header + call->argument % (header + 8u);
+    case 1:
+        return model_find(twin->model, pointer, &block)
+                   ? block.address + block.size - 8u + call->argument % 48u
+                   : pointer;
+    case 2:
+        return pointer - header - NODE_BYTES + call->argument % NODE_BYTES;
+    default:
+        return row->start + call->argument % (row->end - row->start);
+    }
+}
+
+static uint32_t word_at(uint32_t address) {
+    uint32_t word;
+    memcpy(&word, w800_pointer(address), sizeof word);
+    return word;
+}
+
+static void plan_word(struct damage *damage, uint32_t word) {
+    damage->length = sizeof word;
+    memcpy(damage->bytes, &word, sizeof word);
+}
+
+static void plan_bytes(const struct twin *twin, const struct program_call *call,
+                       struct damage *damage) {
+    enum action action = (enum action)actions[call->variant];
+    uint8_t old = *(const uint8_t *)w800_pointer(damage->address);
+    uint32_t word;
+    if (action == WORD || action == ADD || action == COPY) {
+        damage->address &= ~3u;
+    }
+    switch (action) {
+    case FLIP:
+        damage->length = 1;
+        damage->bytes[0] = (uint8_t)(old ^ 1u << call->bytes[0] % 8u);
+        return;
+    case BYTE:
+        damage->length = 1;
+        damage->bytes[0] = call->bytes[0];
+        return;
+    case WORD:
+        memcpy(&word, call->bytes, sizeof word);
+        plan_word(damage, word);
+        return;
+    case ADD:
+        plan_word(damage, word_at(damage->address) + 8u * (uint32_t)(int8_t)call->bytes[0]);
+        return;
+    case COPY: {
+        const struct wm_heap_region_config *row = &twin->regions[call->slot % 2u];
+        uint32_t offset = call->bytes[0] | (uint32_t)call->bytes[1] << 8;
+        plan_word(damage, word_at((row->start + offset % (row->end - row->start - 4u)) & ~3u));
+        return;
+    }
+    case RUN:
+    default:
+        damage->length = 1u + call->bytes[1] % DAMAGE_BYTES_MAX;
+        memset(damage->bytes, call->bytes[0], damage->length);
+        return;
+    }
+}
+
+bool damage_plan(const struct twin *twin, const struct damages *before,
+                 const struct program_call *call, struct damage *damage) {
+    *damage = (struct damage){.address = target(twin, call)};
+    if (before->count == DAMAGES_MAX ||
+        damage_region(twin, damage->address & ~3u) == WM_HEAP_REGIONS_MAX ||
+        damage_region(twin, damage->address | 3u) == WM_HEAP_REGIONS_MAX) {
+        return false;
+    }
+    plan_bytes(twin, call, damage);
+    for (uint32_t i = 0; i < before->count; i++) {
+        if (damage->address < before->address[i] + before->length[i] + DAMAGE_DISTANCE &&
+            before->address[i] < damage->address + damage->length + DAMAGE_DISTANCE) {
+            return false;
+        }
+    }
+    while (damage_region(twin, damage->address + damage->length - 1u) == WM_HEAP_REGIONS_MAX) {
+        damage->length--;
+    }
+    return memcmp(w800_pointer(damage->address), damage->bytes, damage->length) != 0;
+}
+
+void damage_do(const struct twin *twin, struct damages *before, const struct damage *damage) {
+    before->address[before->count] = damage->address;
+    before->length[before->count++] = damage->length;
+    for (uint32_t i = 0; twin->trace != NULL && i < damage->length; i++) {
+        twin_trace(twin, "writeaddr 0x%08x 1 0x%02x", damage->address + i, damage->bytes[i]);
+    }
+    memcpy(w800_pointer(damage->address), damage->bytes, damage->length);
+}
+
+bool damage_is_protected(const struct twin *twin, uint32_t address) {
+    uint32_t r = damage_region(twin, address);
+    struct model_block block;
+    if (r == WM_HEAP_REGIONS_MAX) {
+        return false;
+    }
+    const struct wm_heap_region *region = &twin->build->state->regions[r];
+    bool comprehensive = twin->build->comprehensive;
+    if (!model_find(twin->model, address, &block)) { /* the end marker, or what alignment cost */
+        return address >= region->end && address < region->end + twin->build->header_size;
+    }
+    if (block.live) {
+        return address < block.pointer ||
+               (comprehensive && address >= block.pointer + block.requested);
+    }
+    if (comprehensive || block.address == region->tail) {
+        return comprehensive;
+    }
+    return address - block.address < 4u || block.address + block.size - address <= NODE_BYTES;
+}
