@@ -48,8 +48,14 @@ static inline struct wm_heap_region *region_below(uint32_t address) {
                                         : &region[0];
 }
 
-/* The first region that has all of `caps` and free memory for a block of `want` bytes; NULL if
- * none. */
+/* Can this region not serve these capabilities? The highest bit is no capability, and only in
+ * `lacks` of a closed region. */
+static inline bool region_refuses(const struct wm_heap_region *region, uint32_t caps) {
+    return ((region->lacks | CLOSED_BIT) & caps) != 0;
+}
+
+/* The first region that has all of `caps`, without the highest bit, and free memory for a block of
+ * `want` bytes; NULL if none. */
 static inline bool region_serves(const struct wm_heap_region *region, uint32_t caps,
                                  uint32_t want) {
     return (caps & region->lacks) == 0 &&

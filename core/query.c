@@ -50,7 +50,7 @@ static struct caps_sizes caps_measure(wm_heap_cap_type_t caps_wanted) {
     uint32_t key = wm_heap_port_lock();
     for (uint32_t i = 0; i < WM_HEAP_REGIONS_MAX; i++) {
         const struct wm_heap_region *region = &wm_heap_state.regions[i];
-        if (((region->lacks | CLOSED_BIT) & caps) == 0) {
+        if (!region_refuses(region, caps)) {
             regions++;
             sizes.level.free_bytes += region->level.free_bytes;
             sizes.level.lowest += wm_heap_level_minimum(&region->level);

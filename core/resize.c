@@ -50,7 +50,7 @@ static enum resize_result resize_in_place(struct wm_heap_region *region, uint32_
     uint32_t flags = header->size_flags & FLAGS;
     uint32_t want = block_bytes(origin.requested);
     uint32_t size = old;
-    if ((region->lacks & origin.caps) != 0) {
+    if (region_refuses(region, origin.caps)) {
         return RESIZE_MOVE;
     }
     if (want > old) {

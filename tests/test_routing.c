@@ -246,6 +246,24 @@ static void move_by_realloc(const struct heap_build *build) {
 
 Test(routing, realloc_moves_a_block_to_the_region_that_serves) { in_every_build(move_by_realloc); }
 
+/* A block stays in place exactly where its region serves the new capabilities. */
+static void resize_by_row(const struct heap_build *build) {
+    struct recorder seen;
+    start(build, &seen, false);
+    append();
+    wm_heap_set_realloc_in_place(true);
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        void *ptr = wm_heap_caps_alloc(100, EXEC);
+        void *now = wm_heap_caps_realloc(ptr, 90, caps_of(rows[i].caps));
+        bool stays = rows[i].caps == 0 || strchr(rows[i].serve, 'S') != NULL;
+        CHECK((now == ptr) == stays && (now == NULL) == (rows[i].serve[0] == '\0'),
+              "caps 0x%x: %p became %p", rows[i].caps, ptr, now);
+        wm_heap_caps_free(now != NULL ? now : ptr);
+    }
+}
+
+Test(routing, a_block_stays_where_its_region_serves) { in_every_build(resize_by_row); }
+
 /* Sums and maxima over exactly the regions of the row. */
 static void measure_by_row(const struct heap_build *build) {
     static const uint32_t own[REGIONS] = {EXEC, SHARED, SPIRAM};
