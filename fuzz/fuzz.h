@@ -23,6 +23,9 @@ extern const char fuzz_name[];
 /* Runs one input. Returns 0, or -1 if the input says nothing and need not be kept. */
 int fuzz_one(const uint8_t *data, size_t size);
 
+/* For targets whose inputs are programs: bytes before the first call, if not one. */
+__attribute__((weak)) extern const size_t fuzz_head_bytes;
+
 /* Optional, hence weak. fuzz_open runs once, before the first input: what it does costs no
  * time and no stability later. */
 __attribute__((weak)) void fuzz_open(void);
