@@ -249,12 +249,11 @@ static uint32_t *control_register(struct csky_machine *m, uint32_t number, uint3
         if (NUMBER_Y == 0) {                                                                       \
             break;                                                                                 \
         }                                                                                          \
-        uint8_t *word = piece->host + offset;                                                      \
-        if (unlikely(!LIST_FITS(piece->write_room[2]))) {                                          \
-            word = csky_reach_write(m, op, at, 4 * NUMBER_Y, 4);                                   \
-            if (word == NULL) {                                                                    \
-                goto faulted;                                                                      \
-            }                                                                                      \
+        uint8_t *word = likely(LIST_FITS(piece->write_room[2]))                                    \
+                            ? piece->host + offset                                                 \
+                            : csky_reach_write(m, op, at, 4 * NUMBER_Y, 4);                        \
+        if (unlikely(word == NULL)) {                                                              \
+            goto faulted;                                                                          \
         }                                                                                          \
         for (uint32_t list = I; list != 0; list &= list - 1, word += 4) {                          \
             memcpy(word, &(registers)[__builtin_ctz(list)], 4);                                    \

@@ -143,13 +143,14 @@ static bool may_be_live(const struct ramdump_memory *memory, size_t index, uint3
            (caps & ~memories[index].caps) == 0;
 }
 
-/* The part of a chip's memory that the dump covers, 8-aligned; empty if from >= to. */
+/* The part of a chip's memory that the dump covers, 8-aligned; empty if from >= to. A base at the
+ * end of the address space is not aligned, which would make it 0. */
 static void covered_part(const struct ramdump_memory *memory, size_t index, uint32_t *from,
                          uint32_t *to) {
     const uint32_t dump_end = memory->base + memory->size;
     *from = memory->base > memories[index].start ? memory->base : memories[index].start;
-    *from = (*from + 7u) & ~7u;
     *to = dump_end < memories[index].end ? dump_end : memories[index].end;
+    *from = *from < *to ? (*from + 7u) & ~7u : *to;
 }
 
 /* The heap pointer that most headers share, by Boyer and Moore's vote. */
