@@ -13,7 +13,7 @@ add_fuzz_target(csky csky.c)
 target_link_libraries(fuzz_csky PRIVATE w800csky PkgConfig::LIBDW)
 
 if(W800_CSKY_PROGRAMS OR TARGET csky_programs)
-  add_fuzz_target(csky_heap csky_heap.c program.c arena.c ../sim/crosscheck_run.c)
+  add_fuzz_target(csky_heap csky_heap.c mutator.c program.c arena.c ../sim/crosscheck_run.c)
   target_link_libraries(fuzz_csky_heap PRIVATE w800csky)
   if(W800_CSKY_PROGRAMS)
     set(folder ${W800_CSKY_PROGRAMS})

@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# ClusterFuzzLite's build script, run as its container would. It compiles everything once more,
+# with instrumentation, so it takes a minute at the first time.
+if(W800_TESTS AND NOT W800_SANITIZE)
+  register_test(clusterfuzzlite ${PROJECT_SOURCE_DIR}/ci/try-clusterfuzzlite
+                ${PROJECT_BINARY_DIR}/clusterfuzzlite)
+  set_tests_properties(clusterfuzzlite PROPERTIES LABELS fuzz SKIP_RETURN_CODE 77 TIMEOUT 1200)
+endif()
