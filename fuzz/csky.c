@@ -229,14 +229,20 @@ static void check_same(const struct state *one, const struct state *other, uint3
 }
 
 /* Decoder and disassembler are made of one table, and must say the same. */
+static uint16_t halfword(const uint8_t *bytes) {
+    uint32_t low = bytes[0];
+    uint32_t high = bytes[1];
+    return (uint16_t)(high << 8 | low);
+}
+
 static void check_decoding(const uint8_t *code, size_t size) {
     char text[96];
     char cut[8];
     for (size_t at = 0; at + 2 <= size; at += 2) {
         struct csky_instruction it = {0};
         const uint32_t pc = FLASH + (uint32_t)at;
-        const uint16_t first = (uint16_t)(code[at] | code[at + 1] << 8);
-        const uint16_t second = at + 4 <= size ? (uint16_t)(code[at + 2] | code[at + 3] << 8) : 0;
+        const uint16_t first = halfword(code + at);
+        const uint16_t second = at + 4 <= size ? halfword(code + at + 2) : 0;
         const bool good = csky_decode(pc, first, second, &it);
         const unsigned bytes = csky_disassemble(pc, first, second, text, sizeof text);
         FUZZ_CHECK(bytes == (good ? it.bytes : 0), "%04x %04x has %u bytes, disassembled %u", first,

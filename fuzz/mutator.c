@@ -195,8 +195,8 @@ static void change_byte(struct edit *edit) {
     size_t at = any_place(edit);
     if (at < edit->size) {
         at += below(edit, next_call(edit->data, edit->size, at) - at);
-        edit->data[at] = below(edit, 2) == 0 ? (uint8_t)fuzz_random(&edit->random)
-                                             : (uint8_t)(edit->data[at] ^ 1u << below(edit, 8));
+        uint32_t byte = edit->data[at] ^ 1u << below(edit, 8);
+        edit->data[at] = (uint8_t)(below(edit, 2) == 0 ? fuzz_random(&edit->random) : byte);
     }
 }
 

@@ -84,7 +84,7 @@ static void switch_task(void) {
 static void preempt(void) {
     if (scene.current < TASKS && scene.depth == 0) {
         uint32_t bit = scene.moment++ % (8u * SCHEDULE_BYTES);
-        if ((scene.schedule[bit / 8u] >> bit % 8u & 1u) != 0) {
+        if (((uint32_t)scene.schedule[bit / 8u] >> bit % 8u & 1u) != 0) {
             switch_task();
         }
     }
@@ -361,7 +361,7 @@ static void task_run(void) {
 /* ---- a run ---- */
 
 static void run_tasks(void) {
-    for (uint32_t t = 0; t < TASKS; t++) {
+    for (volatile uint32_t t = 0; t < TASKS; t++) { /* getcontext returns again, to compilers */
         struct task *task = &scene.tasks[t];
         getcontext(&task->context);
         task->context.uc_stack.ss_sp = stacks[t];
