@@ -155,32 +155,30 @@ static COLD const uint32_t *link_wrong(const struct wm_heap_link *link, uint32_t
     return link->largest == *expected ? NULL : &link->largest;
 }
 
-/* The link number `side` of the node at `holder`, which must be as link_wrong says. */
-static bool check_link(struct survey *survey, uint32_t holder, uint32_t side, uint32_t *expected) {
-    const struct wm_heap_link *link = &node_at(holder)->child[side];
-    const uint32_t *wrong = link_wrong(link, expected);
-    if (wrong == NULL) {
-        return true;
-    }
-    survey->block = holder + NODE_BYTES - node_at(holder)->size;
-    return survey_fault(survey,
-                        wrong == &link->node ? WHAT(SMASHED_FREE_BLOCK, LINK)
-                                             : WHAT(SMASHED_FREE_BLOCK, LARGEST),
-                        address_of(wrong), *expected);
-}
-
-/* Does each link whose subtree ends before a node of rank `rank` lead where it must, and say of
- * it what is so? These are the right links at the edge's end whose holders have a highest bit
- * lower than `rank`'s. What lies below has been found right. */
-static bool check_links(struct survey *survey, uint32_t rank) {
+/* Does each link whose subtree ends before the free block's node at `node` lead where it must,
+ * and say of it what is so? These are the right links at the edge's end whose holders have a
+ * highest bit lower than `rank`'s, then the node's own left link (none if `node` is 0). What lies
+ * below has been found right. */
+static bool check_links(struct survey *survey, uint32_t node, uint32_t rank) {
     for (;; survey->last--) {
         uint32_t *last = survey->last;
         uint32_t its = last[0] ^ last[-1];
-        if (its >= (rank & ~its)) { /* its highest bit is not lower */
+        bool done = its >= (rank & ~its); /* its highest bit is not lower */
+        uint32_t holder = done ? node : last[0];
+        if (holder == 0) {
             return true;
         }
-        if (!check_link(survey, last[0], 1, &last[1])) {
-            return false;
+        const struct wm_heap_link *link = &node_at(holder)->child[done ? 0 : 1];
+        const uint32_t *wrong = link_wrong(link, &last[1]);
+        if (wrong != NULL) {
+            survey->block = holder + NODE_BYTES - node_at(holder)->size;
+            return survey_fault(survey,
+                                wrong == &link->node ? WHAT(SMASHED_FREE_BLOCK, LINK)
+                                                     : WHAT(SMASHED_FREE_BLOCK, LARGEST),
+                                address_of(wrong), last[1]);
+        }
+        if (done) {
+            return true;
         }
     }
 }
@@ -193,8 +191,7 @@ static bool check_free(struct survey *survey, uint32_t size) {
         return survey_fault(survey, WHAT(USE_AFTER_FREE, PATTERN), broken, FREE_PATTERN);
     }
     uint32_t node = block + size - NODE_BYTES;
-    if (!check_links(survey, node ^ *survey->last) ||
-        !check_link(survey, node, 0, &survey->last[1])) {
+    if (!check_links(survey, node, node ^ *survey->last)) {
         return false;
     }
     *++survey->last = node;
@@ -292,9 +289,9 @@ bool region_check(const struct wm_heap_region *region, uint32_t pointer,
     survey.fault = fault;
     fault_begin(fault, WHAT(NONE, NONE), region->owner >> OWNER_REGION_SHIFT & OWNER_BYTE, pointer);
     return check_blocks(&survey, pointer) &&
-           (pointer != 0
-                ? check_pointer(&survey, pointer)
-                : check_links(&survey, UINT32_MAX) && check_end(&survey) && check_state(&survey));
+           (pointer != 0 ? check_pointer(&survey, pointer)
+                         : check_links(&survey, 0, UINT32_MAX) && check_end(&survey) &&
+                               check_state(&survey));
 }
 
 /* Counts the fault, keeps the first one, closes the region that is damaged, and tells the
