@@ -29,7 +29,7 @@ struct survey {
 struct wm_heap_region *region_at(uint32_t address) {
     struct wm_heap_region *region = wm_heap_state.regions;
     for (uint32_t left = WM_HEAP_REGIONS_MAX; left > 0; left--, region++) {
-        if (address - region->start < region->end - region->start) {
+        if (region->start <= address && address < region->end) {
             return region;
         }
     }
@@ -160,8 +160,7 @@ static COLD const uint32_t *link_wrong(const struct wm_heap_link *link, uint32_t
  * highest bit lower than `rank`'s, then the node's own left link (none if `node` is 0). What lies
  * below has been found right. */
 static bool check_links(struct survey *survey, uint32_t node, uint32_t rank) {
-    for (;; survey->last--) {
-        uint32_t *last = survey->last;
+    for (uint32_t *last = survey->last;; last--) {
         uint32_t its = last[0] ^ last[-1];
         bool done = its >= (rank & ~its); /* its highest bit is not lower */
         uint32_t holder = done ? node : last[0];
@@ -178,6 +177,7 @@ static bool check_links(struct survey *survey, uint32_t node, uint32_t rank) {
                                 address_of(wrong), last[1]);
         }
         if (done) {
+            survey->last = last;
             return true;
         }
     }
