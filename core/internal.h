@@ -25,6 +25,7 @@ struct wm_heap_region *region_at(uint32_t address) WM_HEAP_LINK("wm_heap_region_
  * pointer that is not an intact live block's (nothing is told if its region is closed). */
 void fault_call(enum wm_heap_fault_kind kind, uint32_t region, uint32_t key)
     WM_HEAP_LINK("wm_heap_fault_call");
+/* The last two in one: pointer 0 means the region, any other says which region is meant. */
 void fault_find(const struct wm_heap_region *region, uint32_t pointer, uint32_t key)
     WM_HEAP_LINK("wm_heap_fault_find");
 
