@@ -11,12 +11,11 @@
 
 /* verify.c: the cold side. The lock is held; `key` is its key. */
 
-/* Check one region, and all that is known of one pointer up to the block it points into: is it a
- * live block's? Set *fault and return false if not; it is of no kind if all is well. O(blocks). */
-bool region_check(struct wm_heap_region *region, struct wm_heap_fault *fault)
-    WM_HEAP_LINK("wm_heap_region_check");
-bool pointer_check(uint32_t pointer, struct wm_heap_fault *fault)
-    WM_HEAP_LINK("wm_heap_pointer_check");
+/* Checks a region (pointer 0), or all that is known of a pointer up to the block it points into:
+ * is it a live block's? `region` is the one in which it lies, NULL if none. Sets *fault and
+ * returns false if not; it is of no kind if all is well. O(blocks). */
+bool region_check(const struct wm_heap_region *region, uint32_t pointer,
+                  struct wm_heap_fault *fault) WM_HEAP_LINK("wm_heap_region_check");
 
 /* The region in which an address lies, joined regions only; NULL for any other. */
 struct wm_heap_region *region_at(uint32_t address) WM_HEAP_LINK("wm_heap_region_at");
@@ -26,8 +25,15 @@ struct wm_heap_region *region_at(uint32_t address) WM_HEAP_LINK("wm_heap_region_
  * pointer that is not an intact live block's (nothing is told if its region is closed). */
 void fault_call(enum wm_heap_fault_kind kind, uint32_t region, uint32_t key)
     WM_HEAP_LINK("wm_heap_fault_call");
-void fault_region(struct wm_heap_region *region, uint32_t key) WM_HEAP_LINK("wm_heap_fault_region");
-void fault_pointer(uint32_t pointer, uint32_t key) WM_HEAP_LINK("wm_heap_fault_pointer");
+/* The last two in one: pointer 0 means the region, any other says which region is meant. */
+void fault_find(const struct wm_heap_region *region, uint32_t pointer, uint32_t key)
+    WM_HEAP_LINK("wm_heap_fault_find");
+
+static inline void fault_region(const struct wm_heap_region *region, uint32_t key) {
+    fault_find(region, 0, key);
+}
+
+static inline void fault_pointer(uint32_t pointer, uint32_t key) { fault_find(NULL, pointer, key); }
 
 /* print.c: the SDK's text about a block found corrupted: list, the block's line, statistics.
  * For a block elsewhere the list leaves PSRAM out, since DMA may own it. */

@@ -180,14 +180,14 @@ static bool block_check(uint32_t pointer, struct wm_heap_fault *fault) {
     struct wm_heap_region *region = region_at(block);
     if (region == NULL || !header_is_live(region, block) ||
         !poison_is_intact(block, header_at(block))) {
-        return pointer_check(pointer, fault);
+        return region_check(region_at(pointer), pointer, fault);
     }
     struct wm_heap_link *path[TREE_PATH_MAX];
     uint32_t next = block + header_size(header_at(block));
     if ((next < region->tail && block_size(region, next) == 0) ||
         ((header_at(block)->size_flags & PREVIOUS_FREE) != 0 &&
          tree_find(span_of(region), &region->root, block - NODE_BYTES, path) == NULL)) {
-        return region_check(region, fault);
+        return region_check(region, 0, fault);
     }
     return true;
 }

@@ -21,14 +21,15 @@ struct survey {
     struct wm_heap_fault *fault;
     uint32_t block; /* the one that is looked at */
     uint32_t free_bytes;
-    uint32_t *last;                    /* in `edge` */
-    uint32_t edge[1u + TREE_PATH_MAX]; /* [0] is the region's start, [1] the root */
+    uint32_t *last; /* in `edge` */
+    /* [0] differs from the region's start in the highest bit, [1] is the start, [2] the root */
+    uint32_t edge[2u + TREE_PATH_MAX];
 };
 
 struct wm_heap_region *region_at(uint32_t address) {
     struct wm_heap_region *region = wm_heap_state.regions;
     for (uint32_t left = WM_HEAP_REGIONS_MAX; left > 0; left--, region++) {
-        if (address - region->start < region->end - region->start) {
+        if (region->start <= address && address < region->end) {
             return region;
         }
     }
@@ -51,8 +52,10 @@ uint32_t block_size(const struct wm_heap_region *region, uint32_t address) {
 }
 
 /* Begins a fault; what is not known yet is 0. */
-static COLD void fault_begin(struct wm_heap_fault *fault, uint32_t what, uint32_t region) {
-    *fault = (struct wm_heap_fault){.kind = what % 16u, .check = what / 16u, .region = region};
+static COLD void fault_begin(struct wm_heap_fault *fault, uint32_t what, uint32_t region,
+                             uint32_t pointer) {
+    *fault = (struct wm_heap_fault){
+        .kind = what % 16u, .check = what / 16u, .region = region, .pointer = pointer};
 }
 
 /* Says that the word at `address` (with guard bytes the byte) is not what it must be. */
@@ -141,37 +144,40 @@ static bool check_live(const struct survey *survey, uint32_t flags) {
     return broken == 0 || survey_fault(survey, WHAT(OVERFLOW, GUARD), broken, GUARD_BYTE);
 }
 
-static uint32_t largest_below(uint32_t node) { return node == 0 ? 0 : tree_largest(node_at(node)); }
+/* The first word of a link that is wrong: it must lead to the node at *expected (0: nowhere), and
+ * say of it what is so. *expected becomes what that word must be. NULL if both are right. */
+static COLD const uint32_t *link_wrong(const struct wm_heap_link *link, uint32_t *expected) {
+    uint32_t node = *expected;
+    if (link->node != node) {
+        return &link->node;
+    }
+    *expected = node == 0 ? 0 : tree_largest(node_at(node));
+    return link->largest == *expected ? NULL : &link->largest;
+}
 
 /* Does each link whose subtree ends before the free block's node at `node` lead where it must,
  * and say of it what is so? These are the right links at the edge's end whose holders have a
  * highest bit lower than `rank`'s, then the node's own left link (none if `node` is 0). What lies
  * below has been found right. */
 static bool check_links(struct survey *survey, uint32_t node, uint32_t rank) {
-    for (;; survey->last--) {
-        const uint32_t *last = survey->last;
-        uint32_t its = last == survey->edge ? UINT32_MAX : last[0] ^ last[-1];
-        bool done = its >= rank || its >= (its ^ rank);
-        if (done && node == 0) {
+    for (uint32_t *last = survey->last;; last--) {
+        uint32_t its = last[0] ^ last[-1];
+        bool done = its >= (rank & ~its); /* its highest bit is not lower */
+        uint32_t holder = done ? node : last[0];
+        if (holder == 0) {
             return true;
         }
-        uint32_t holder = done ? node : last[0];
         const struct wm_heap_link *link = &node_at(holder)->child[done ? 0 : 1];
-        uint32_t what = WHAT(SMASHED_FREE_BLOCK, LINK);
-        uint32_t address = address_of(link);
-        uint32_t actual = link->node;
-        uint32_t expected = last[1];
-        if (actual == expected) {
-            what = WHAT(SMASHED_FREE_BLOCK, LARGEST);
-            address += 4u;
-            actual = link->largest;
-            expected = largest_below(expected);
-        }
-        if (actual != expected) {
+        const uint32_t *wrong = link_wrong(link, &last[1]);
+        if (wrong != NULL) {
             survey->block = holder + NODE_BYTES - node_at(holder)->size;
-            return survey_fault(survey, what, address, expected);
+            return survey_fault(survey,
+                                wrong == &link->node ? WHAT(SMASHED_FREE_BLOCK, LINK)
+                                                     : WHAT(SMASHED_FREE_BLOCK, LARGEST),
+                                address_of(wrong), last[1]);
         }
         if (done) {
+            survey->last = last;
             return true;
         }
     }
@@ -194,19 +200,17 @@ static bool check_free(struct survey *survey, uint32_t size) {
     return true;
 }
 
-/* Looks at the blocks from the region's start to the one that holds `until`, or all. Stops at
- * the first fault. survey->block is then the last one looked at, or the tail. */
-static bool check_blocks(struct survey *survey, const struct wm_heap_region *region, uint32_t until,
-                         struct wm_heap_fault *fault) {
+/* Looks at the blocks from the region's start to the one that holds `pointer`, or all if none
+ * does. Stops at the first fault. survey->block is then the last one looked at, or the tail. */
+static bool check_blocks(struct survey *survey, uint32_t pointer) {
+    const struct wm_heap_region *region = survey->region;
     uint32_t flags = ALLOCATED; /* of a live block here */
     uint32_t size;
-    fault_begin(fault, WHAT(NONE, NONE), region->owner >> OWNER_REGION_SHIFT & OWNER_BYTE);
-    survey->region = region;
-    survey->fault = fault;
     survey->free_bytes = region->end - region->tail;
-    survey->edge[0] = region->start;
-    survey->edge[1] = 0;
-    survey->last = survey->edge;
+    survey->edge[0] = ~region->start;
+    survey->edge[1] = region->start;
+    survey->edge[2] = 0;
+    survey->last = &survey->edge[1];
     for (survey->block = region->start; survey->block < region->tail; survey->block += size) {
         bool live = (header_at(survey->block)->size_flags & ALLOCATED) != 0;
         size = block_size(region, survey->block);
@@ -217,7 +221,7 @@ static bool check_blocks(struct survey *survey, const struct wm_heap_region *reg
             return false;
         }
         flags = live ? ALLOCATED : ALLOCATED | PREVIOUS_FREE;
-        if (until - survey->block < size) {
+        if (pointer - survey->block < size) {
             break;
         }
     }
@@ -242,46 +246,52 @@ static bool check_end(struct survey *survey) {
     return broken == 0 || survey_fault(survey, WHAT(SMASHED_END_MARKER, CANARY), broken, CANARY);
 }
 
-bool region_check(struct wm_heap_region *region, struct wm_heap_fault *fault) {
-    struct survey survey;
-    if (!check_blocks(&survey, region, region->end, fault) ||
-        !check_links(&survey, 0, UINT32_MAX) || !check_end(&survey)) {
-        return false;
-    }
-    uint32_t root = survey.edge[1];
-    if (survey.free_bytes == region->level.free_bytes && region->root.node == root &&
-        region->root.largest == largest_below(root)) {
+/* What the state says of the free blocks: their sum, and the way to the root. */
+static bool check_state(struct survey *survey) {
+    const struct wm_heap_region *region = survey->region;
+    if (survey->free_bytes == region->level.free_bytes &&
+        link_wrong(&region->root, &survey->edge[2]) == NULL) {
         return true;
     }
-    fault->kind = WM_HEAP_FAULT_SMASHED_HEADER;
-    fault->check = WM_HEAP_CHECK_TOTAL;
-    fault->expected = region->level.free_bytes;
-    fault->actual = survey.free_bytes;
+    survey->fault->kind = WM_HEAP_FAULT_SMASHED_HEADER;
+    survey->fault->check = WM_HEAP_CHECK_TOTAL;
+    survey->fault->expected = region->level.free_bytes;
+    survey->fault->actual = survey->free_bytes;
     return false;
 }
 
-bool pointer_check(uint32_t pointer, struct wm_heap_fault *fault) {
-    struct survey survey;
-    struct wm_heap_region *region = region_at(pointer);
+/* Does a live block's payload begin at `pointer`, which the latest block holds? */
+static bool check_pointer(const struct survey *survey, uint32_t pointer) {
+    uint32_t block = survey->block;
+    bool live = block < survey->region->tail && (header_at(block)->size_flags & ALLOCATED) != 0;
+    uint32_t payload = live ? block + HEADER_BYTES : 0;
+    if (payload == pointer) {
+        return true;
+    }
+    survey_note(survey, live ? WHAT(INTERIOR_POINTER, POINTER) : WHAT(DOUBLE_FREE, POINTER),
+                pointer, payload);
+    survey->fault->actual = pointer;
+    return false;
+}
+
+bool region_check(const struct wm_heap_region *region, uint32_t pointer,
+                  struct wm_heap_fault *fault) {
     if (region == NULL || (pointer & 7u) != 0) {
         fault_begin(fault,
                     wm_heap_state.magic != WM_HEAP_STATE_MAGIC ? WHAT(NOT_INITIALIZED, CALL)
                                                                : WHAT(FOREIGN_POINTER, POINTER),
-                    WM_HEAP_NO_REGION);
+                    WM_HEAP_NO_REGION, pointer);
         fault->address = pointer;
-    } else if (check_blocks(&survey, region, pointer, fault)) {
-        uint32_t block = survey.block;
-        bool live = block < region->tail && (header_at(block)->size_flags & ALLOCATED) != 0;
-        uint32_t payload = live ? block + HEADER_BYTES : 0;
-        if (payload == pointer) {
-            return true;
-        }
-        survey_fault(&survey, live ? WHAT(INTERIOR_POINTER, POINTER) : WHAT(DOUBLE_FREE, POINTER),
-                     pointer, payload);
-        fault->actual = pointer;
+        return false;
     }
-    fault->pointer = pointer;
-    return false;
+    struct survey survey;
+    survey.region = region;
+    survey.fault = fault;
+    fault_begin(fault, WHAT(NONE, NONE), region->owner >> OWNER_REGION_SHIFT & OWNER_BYTE, pointer);
+    return check_blocks(&survey, pointer) &&
+           (pointer != 0 ? check_pointer(&survey, pointer)
+                         : check_links(&survey, 0, UINT32_MAX) && check_end(&survey) &&
+                               check_state(&survey));
 }
 
 /* Counts the fault, keeps the first one, closes the region that is damaged, and tells the
@@ -305,37 +315,33 @@ static void fault_raise(const struct wm_heap_fault *fault, uint32_t key) {
 
 COLD void fault_call(enum wm_heap_fault_kind kind, uint32_t region, uint32_t key) {
     struct wm_heap_fault fault;
-    fault_begin(&fault, (uint32_t)kind + WHAT(NONE, CALL), region);
+    fault_begin(&fault, (uint32_t)kind + WHAT(NONE, CALL), region, 0);
     fault_raise(&fault, key);
 }
 
-COLD void fault_region(struct wm_heap_region *region, uint32_t key) {
+COLD void fault_find(const struct wm_heap_region *region, uint32_t pointer, uint32_t key) {
     struct wm_heap_fault fault;
-    if (region_check(region, &fault)) { /* then it was something that only an operation meets */
+    if (pointer != 0) {
+        region = region_at(pointer);
+    }
+    if (region != NULL && region->state == WM_HEAP_REGION_CLOSED) { /* it has been reported */
+        wm_heap_state.counters.refused++;
+        wm_heap_port_unlock(key);
+        return;
+    }
+    if (region_check(region, pointer, &fault)) { /* something that only an operation meets */
         fault.kind = WM_HEAP_FAULT_SMASHED_FREE_BLOCK;
         fault.check = WM_HEAP_CHECK_LINK;
     }
     fault_raise(&fault, key);
 }
 
-COLD void fault_pointer(uint32_t pointer, uint32_t key) {
-    struct wm_heap_fault fault;
-    const struct wm_heap_region *region = region_at(pointer);
-    if (region != NULL && region->state == WM_HEAP_REGION_CLOSED) { /* it has been reported */
-        wm_heap_state.counters.refused++;
-        wm_heap_port_unlock(key);
-        return;
-    }
-    pointer_check(pointer, &fault);
-    fault_raise(&fault, key);
-}
-
 bool wm_heap_check(uint32_t region, struct wm_heap_fault *fault) {
     for (uint32_t i = 0; i < WM_HEAP_REGIONS_MAX; i++) {
-        struct wm_heap_region *at = &wm_heap_state.regions[i];
+        const struct wm_heap_region *at = &wm_heap_state.regions[i];
         if ((region == i || region == WM_HEAP_NO_REGION) && at->state >= WM_HEAP_REGION_OPEN) {
             uint32_t key = wm_heap_port_lock();
-            bool good = region_check(at, fault);
+            bool good = region_check(at, 0, fault);
             wm_heap_port_unlock(key);
             if (!good) {
                 return false;
