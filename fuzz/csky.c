@@ -164,7 +164,6 @@ static void reset(const uint8_t *code, size_t size, uint32_t pc) {
     machine->fault = (struct csky_fault){0};
     machine->exited = false;
     machine->status = 0;
-    machine->stale = true; /* nothing decoded is left */
     console = (struct console){0};
     memset(flash, 0, PIECE_BYTES);
     memset(sram, 0, PIECE_BYTES);
@@ -175,7 +174,10 @@ static void reset(const uint8_t *code, size_t size, uint32_t pc) {
     }
 }
 
+/* What was decoded goes with the run that needed it: the next one takes the same way whatever
+ * this one was. */
 static void save(struct state *to, enum csky_end end) {
+    csky_blocks_flush(machine);
     *to = (struct state){.end = end,
                          .pc = machine->pc,
                          .carry = machine->carry,
@@ -228,13 +230,13 @@ static void check_same(const struct state *one, const struct state *other, uint3
     FUZZ_CHECK(memcmp(one->stack, other->stack, STACK_SEEN) == 0, "stack, in slices of %u", slice);
 }
 
-/* Decoder and disassembler are made of one table, and must say the same. */
 static uint16_t halfword(const uint8_t *bytes) {
     uint32_t low = bytes[0];
     uint32_t high = bytes[1];
     return (uint16_t)(high << 8 | low);
 }
 
+/* Decoder and disassembler are made of one table, and must say the same. */
 static void check_decoding(const uint8_t *code, size_t size) {
     char text[96];
     char cut[8];
