@@ -7,13 +7,7 @@
 #ifndef BLOCK_H
 #define BLOCK_H
 
-#include "internal.h"
-
-/* A piece cut off free memory: where it begins, and its bytes. Block 0: damage. */
-struct piece {
-    uint32_t block;
-    uint32_t bytes;
-};
+#include "hole.h"
 
 static inline void region_set_tail(struct wm_heap_region *region, uint32_t tail) {
     region->tail = tail;
@@ -34,127 +28,103 @@ static inline struct piece tail_cut(struct wm_heap_region *region, uint32_t want
     return piece;
 }
 
-/* The same from the free block to whose node, at a possible address, the path's link at `end`
- * leads; what it says of its size is enough. */
-static inline struct piece hole_cut(struct wm_heap_region *region, struct wm_heap_link **path,
-                                    struct wm_heap_link **end, uint32_t want) {
-    const struct piece damage = {0, 0};
-    struct span span = span_of(region);
-    uint32_t address = (*end)->node;
-    struct wm_heap_node *node = node_at(address);
-    uint32_t size = node->size;
-    uint32_t block = address + NODE_BYTES - size;
-    if (node->seal != node_seal(address, size) || !span_holds(span, block) ||
-        header_at(block)->size_flags != size) {
-        return damage;
-    }
-    uint32_t rest = size - want;
-    if (rest > SPLIT_OVER) {
-        if (hole_pattern_broken(block, size, want) != 0) {
-            return damage;
+/* The first region from this one on that has all of `caps`; NULL if none has. */
+INLINE_FOR_SPEED struct wm_heap_region *region_with(struct wm_heap_region *region, uint32_t caps) {
+    for (; region < &wm_heap_state.regions[WM_HEAP_REGIONS_MAX]; region++) {
+        if (!region_refuses(region, caps)) {
+            return region;
         }
-        node->size = rest;
-        node->seal = node_seal(address, rest);
-        front_write(block + want, rest);
-        tree_settle(path, end + 1, size);
-        return (struct piece){block, want};
     }
-    struct wm_heap_header *behind = header_at(address + NODE_BYTES);
-    if (address + NODE_BYTES >= region->tail || (behind->size_flags & PREVIOUS_FREE) == 0 ||
-        !header_is_sealed(address + NODE_BYTES) || hole_pattern_broken(block, size, size) != 0 ||
-        !tree_remove(span, path, end)) {
-        return damage;
-    }
-    header_toggle_previous_free(behind);
-    return (struct piece){block, size};
+    return NULL;
 }
 
-/* Takes the free block whose node stands at `node` out of the tree. */
-static inline bool hole_remove(struct wm_heap_region *region, uint32_t node) {
-    struct wm_heap_link *path[TREE_PATH_MAX];
-    struct wm_heap_link **end = tree_find(span_of(region), &region->root, node, path);
-    return end != NULL && tree_remove(span_of(region), path, end);
+/* The same from the first on; every allocation passes here, so written out. */
+static inline struct wm_heap_region *region_first(uint32_t caps) {
+    struct wm_heap_region *region = wm_heap_state.regions;
+#ifndef __OPTIMIZE_SIZE__
+    return !region_refuses(&region[0], caps)   ? &region[0]
+           : !region_refuses(&region[1], caps) ? &region[1]
+           : !region_refuses(&region[2], caps) ? &region[2]
+                                               : NULL;
+#else
+    return region_with(region, caps);
+#endif
+}
+
+/* The first region that has all of `caps` and free memory for `want` bytes; NULL if there is none.
+ * Sets *hole: is that a hole, or the memory behind all blocks? */
+static inline struct wm_heap_region *region_for(uint32_t caps, uint32_t want, bool *hole) {
+    struct wm_heap_region *region = region_first(caps);
+    for (; region != NULL; region = region_with(region + 1, caps)) {
+        if (hole_fits(region, want)) {
+            *hole = true;
+            return region;
+        }
+        if (region->end - region->tail >= want) {
+            *hole = false;
+            return region;
+        }
+    }
+    return NULL;
 }
 
 /* Gives a block's memory back. False: a smashed neighbour or node. Four neighbourhoods, # live,
  * . free, [ ] the block:
  *
- *     #[ ]#   becomes a free block of its own
- *     .[ ]#   the block before reaches further
- *     #[ ].   the block behind begins earlier
- *     .[ ].   the same, and the block before is no more
+ *     #[ ]#   becomes a hole
+ *     .[ ]#   the hole before is no more, a larger one begins where it did
+ *     #[ ].   the hole behind begins earlier
+ *     .[ ].   the same, and the hole before is no more
  *
  * and before the tail the same, the tail taking all that is free. */
 static inline bool block_release(struct wm_heap_region *region, uint32_t block, uint32_t size,
                                  bool previous_free) {
-    struct span span = span_of(region);
     uint32_t next = block + size;
-    uint32_t previous = block - NODE_BYTES; /* its node */
     uint32_t front = block;
-    if (previous_free) {
-        front = node_front(span, previous);
-        if (front == 0) {
-            return false;
-        }
-    }
-    uint32_t unpatterned = previous_free ? previous : block + 4u;
+    uint32_t before = block - NODE_BYTES;
     if (next == region->tail) {
-        if (previous_free && !hole_remove(region, previous)) {
+        if (previous_free && (front = hole_out(region, before)) == 0) {
             return false;
         }
         header_erase(block);
         region_set_tail(region, front);
         pattern_fill(front, front + 4u);
-        pattern_fill(unpatterned, next);
+        pattern_fill(previous_free ? before : block + 4u, next);
         return true;
     }
+    uint32_t size_flags = header_at(next)->size_flags;
     uint32_t node = next - NODE_BYTES;
-    uint32_t from = previous_free ? previous : 0;
-    uint32_t behind_flags = header_at(next)->size_flags & (ALLOCATED | PREVIOUS_FREE);
-    if ((behind_flags & ALLOCATED) == 0) {
-        node = from = front_node(span, next);
-        if (node == 0 || (previous_free && !hole_remove(region, previous))) {
-            return false;
-        }
-    } else if (behind_flags != ALLOCATED || !header_is_sealed(next)) {
+    uint32_t patterned = node;
+    bool joins = (size_flags & (ALLOCATED | PREVIOUS_FREE)) != ALLOCATED;
+    if (joins) {
+        node = (size_flags & ALLOCATED) != 0 ? 0 : hole_at(region, next);
+        patterned = min_of(next + 4u, node);
+    }
+    if (joins ? node == 0 : !header_is_sealed(next)) {
         return false;
     }
-    size = node + NODE_BYTES - front;
-    for (;; from = 0) {
-        struct tree_place place;
-        if (!tree_place(span, &region->root, node, from, size, &place)) {
+    if (previous_free) {
+        front = hole_out(region, before);
+        if (front == 0) {
             return false;
         }
-        if (from == 0) {
-            if (!tree_insert(span, node, size, &place)) {
-                return false;
-            }
-            break;
-        }
-        if (place.other == from && (from == node || tree_can_move(span, &place, node))) {
-            tree_move(&place, node, size);
-            break;
-        }
-        if (!hole_remove(region, from)) {
-            return false;
-        }
-    }
-    if (front != block && block != node) {
         header_erase(block);
     }
-    if (behind_flags != 0) {
-        header_toggle_previous_free(header_at(next));
+    bool done = joins ? hole_grow(region, node, front) : hole_put(region, front, next);
+    if (done) {
+        pattern_fill(previous_free ? before : block + 4u, patterned);
     }
-    front_write(front, size);
-    pattern_fill(unpatterned, behind_flags != 0 ? node : tree_min(next + 4u, node));
-    return true;
+    return done;
 }
 
-/* Is this block, in the only region where it can be, live, with all around its payload as it
- * must be? Not if the region is closed. */
-static inline bool block_accept(const struct wm_heap_region *region, uint32_t block) {
-    return (region->lacks & CLOSED_BIT) == 0 && span_holds(span_of(region), block) &&
-           header_is_intact(region, block) && poison_is_intact(block, header_at(block));
+/* The region of this block, if it is live, with all around its payload as it must be; NULL if
+ * not, or if the region is closed. */
+INLINE_FOR_SPEED struct wm_heap_region *block_region(uint32_t block) {
+    struct wm_heap_region *region = region_below(block);
+    return span_holds(span_of(region), block) && header_is_intact(region, block) &&
+                   poison_is_intact(block, header_at(block))
+               ? region
+               : NULL;
 }
 
 #endif

@@ -27,35 +27,37 @@ static uint32_t aligned_block(uint32_t hole, uint32_t alignment) {
     return pointer - HEADER_BYTES;
 }
 
-/* Takes an aligned block of `want` bytes out of the first free memory of `room` bytes, which
- * exists, and gives back what lies before it: *lead bytes. */
-static struct piece aligned_take(struct wm_heap_region *region, uint32_t want, uint32_t room,
+/* The free memory that holds `want` bytes wherever the aligned address falls. */
+static uint32_t aligned_room(uint32_t want, uint32_t alignment) {
+    return want + alignment + SMALLEST_BLOCK;
+}
+
+/* Takes an aligned block of `want` bytes from the region's first free memory that has that room, a
+ * hole or that behind all blocks, and gives back what lies before it: *lead bytes. Block 0:
+ * damage. */
+static struct piece aligned_take(struct wm_heap_region *region, bool from_hole, uint32_t want,
                                  uint32_t alignment, uint32_t *lead) {
-    struct wm_heap_link *path[TREE_PATH_MAX];
+    const struct piece damage = {0, 0};
+    struct tree_path path;
     struct wm_heap_link **end = NULL;
     uint32_t hole = region->tail;
-    if (region->root.largest >= room) {
-        end = tree_first_fit(span_of(region), &region->root, room, path);
-        hole = end == NULL ? 0 : node_front(span_of(region), (*end)->node);
+    if (from_hole) {
+        end = hole_find(region, aligned_room(want, alignment), &path);
+        hole = end == NULL ? 0 : node_front(region, (*end)->node);
         if (hole == 0) {
-            return (struct piece){0, 0};
+            return damage;
         }
     }
     uint32_t block = aligned_block(hole, alignment);
     *lead = block - hole;
     struct piece piece =
-        end == NULL ? tail_cut(region, *lead + want) : hole_cut(region, path, end, *lead + want);
+        end == NULL ? tail_cut(region, *lead + want) : hole_cut(region, &path, end, *lead + want);
     if (piece.block == 0 || *lead == 0) {
         return piece;
     }
-    struct span span = span_of(region);
-    struct tree_place place;
-    if (!tree_place(span, &region->root, block - NODE_BYTES, 0, *lead, &place) ||
-        !tree_insert(span, block - NODE_BYTES, *lead, &place)) {
-        return (struct piece){0, 0};
-    }
-    front_write(hole, *lead);
-    return (struct piece){block, piece.bytes - *lead};
+    return hole_put(region, hole, block) /* what it tells the block is overwritten */
+               ? (struct piece){block, piece.bytes - *lead}
+               : damage;
 }
 
 void *wm_heap_caps_aligned_alloc_tracing(size_t alignment, size_t size,
@@ -68,29 +70,30 @@ void *wm_heap_caps_aligned_alloc_tracing(size_t alignment, size_t size,
     if (size == 0) {
         return NULL;
     }
-    if (size > LARGEST_REQUEST || (caps & CLOSED_BIT) != 0 || alignment < 8u ||
-        alignment > ALIGNMENT_MAX || (alignment & (alignment - 1u)) != 0) {
+    if (size > LARGEST_REQUEST || alignment < 8u || alignment > ALIGNMENT_MAX ||
+        (alignment & (alignment - 1u)) != 0) {
         return allocation_failed(size, caps, file, line);
     }
     uint32_t want = block_bytes((uint32_t)size);
-    uint32_t room = want + (uint32_t)alignment + SMALLEST_BLOCK;
+    uint32_t room = aligned_room(want, (uint32_t)alignment);
     struct block_origin origin = {.requested = (uint32_t)size, .caps = caps};
     origin_site(&origin, file, line);
     uint32_t lead;
     uint32_t key = wm_heap_port_lock();
-    struct wm_heap_region *region = region_for(origin.caps, room);
+    bool hole;
+    struct wm_heap_region *region = region_for(caps, room, &hole);
     if (region == NULL) {
         wm_heap_port_unlock(key);
         return allocation_failed(size, caps, file, line);
     }
-    struct piece piece = aligned_take(region, want, room, (uint32_t)alignment, &lead);
+    struct piece piece = aligned_take(region, hole, want, (uint32_t)alignment, &lead);
     if (piece.block == 0) {
         fault_region(region, key);
         return allocation_failed(size, caps, file, line);
     }
     origin.sequence = ++wm_heap_state.counters.allocs;
-    header_write(region, piece.block, piece.bytes,
-                 lead != 0 ? ALLOCATED | PREVIOUS_FREE : ALLOCATED, &origin);
+    header_write(piece.block, piece.bytes, lead != 0 ? ALLOCATED | PREVIOUS_FREE : ALLOCATED,
+                 &origin);
     account_take(region, piece.bytes);
     wm_heap_port_unlock(key);
     return bytes_at(piece.block + HEADER_BYTES);

@@ -7,7 +7,6 @@
 
 #include "layout.h"
 #include "poison.h"
-#include "tree.h"
 
 /* verify.c: the cold side. The lock is held; `key` is its key. */
 
@@ -43,6 +42,9 @@ void print_corrupted_block(uint32_t pointer) WM_HEAP_LINK("wm_heap_print_corrupt
 void *allocation_failed(size_t size, uint32_t caps, const char *file, int line)
     WM_HEAP_LINK("wm_heap_allocation_failed");
 
+/* Has it been initialised, and with at least one region? */
+static inline bool heap_is_up(void) { return wm_heap_state.region_count != 0; }
+
 /* The only region in which an address can lie: the table's rows rise. Written out: every free
  * passes here. */
 _Static_assert(WM_HEAP_REGIONS_MAX == 3u, "one line each");
@@ -54,33 +56,16 @@ static inline struct wm_heap_region *region_below(uint32_t address) {
                                         : &region[0];
 }
 
-/* Can this region not serve these capabilities? The highest bit is no capability, and only in
- * `lacks` of a closed region. */
+/* Can this region not serve these capabilities? */
 static inline bool region_refuses(const struct wm_heap_region *region, uint32_t caps) {
-    return ((region->lacks | CLOSED_BIT) & caps) != 0;
-}
-
-/* The first region that has all of `caps`, without the highest bit, and free memory for a block of
- * `want` bytes; NULL if none. */
-static inline bool region_serves(const struct wm_heap_region *region, uint32_t caps,
-                                 uint32_t want) {
-    return (caps & region->lacks) == 0 &&
-           (region->root.largest >= want || region->end - region->tail >= want);
-}
-
-static inline struct wm_heap_region *region_for(uint32_t caps, uint32_t want) {
-    struct wm_heap_region *region = wm_heap_state.regions;
-    return region_serves(&region[0], caps, want)   ? &region[0]
-           : region_serves(&region[1], caps, want) ? &region[1]
-           : region_serves(&region[2], caps, want) ? &region[2]
-                                                   : NULL;
+    return (caps & region->lacks) != 0;
 }
 
 static inline uint32_t region_index(const struct wm_heap_region *region) {
     return (uint32_t)(region - wm_heap_state.regions);
 }
 
-static inline void level_give(struct wm_heap_level *level, uint32_t bytes) {
+INLINE_FOR_SPEED void level_give(struct wm_heap_level *level, uint32_t bytes) {
     uint32_t free_bytes = level->free_bytes;
     if (free_bytes < level->lowest) {
         level->lowest = free_bytes;
@@ -92,17 +77,11 @@ static inline void level_give(struct wm_heap_level *level, uint32_t bytes) {
 static inline void account_take(struct wm_heap_region *region, uint32_t bytes) {
     region->level.free_bytes -= bytes;
     wm_heap_state.total.free_bytes -= bytes;
-    if ((region->table_caps & WM_HEAP_CAP_DEFAULT) != 0) {
-        wm_heap_state.internal.free_bytes -= bytes;
-    }
 }
 
 static inline void account_give(struct wm_heap_region *region, uint32_t bytes) {
     level_give(&region->level, bytes);
     level_give(&wm_heap_state.total, bytes);
-    if ((region->table_caps & WM_HEAP_CAP_DEFAULT) != 0) {
-        level_give(&wm_heap_state.internal, bytes);
-    }
 }
 
 /* What a header says besides the block's size. */
@@ -124,24 +103,25 @@ static inline void origin_site(struct block_origin *origin, const char *file, in
 }
 
 /* Writes the header of a live block of `bytes`, and what poisoning puts around the payload. */
-static inline void header_write(const struct wm_heap_region *region, uint32_t block, uint32_t bytes,
-                                uint32_t flags, const struct block_origin *origin) {
+static inline void header_write(uint32_t block, uint32_t bytes, uint32_t flags,
+                                const struct block_origin *origin) {
     struct wm_heap_header *header = header_at(block);
-    uint32_t slack = bytes - HEADER_BYTES - origin->requested;
+    uint32_t words = origin->caps << OWNER_CAPS_SHIFT | (bytes - origin->requested);
     header->size_flags = bytes | flags;
-    header->owner = region->owner | origin->caps << OWNER_CAPS_SHIFT | slack;
+    header->seal = size_seal(block, bytes | flags);
     header->sequence = origin->sequence;
 #if HAS_TRACING
     header->site = origin->site;
     header->line = origin->line;
 #endif
-    header->seal = header_seal(block, header);
+    header->owner = header_owner(header, words);
 #if HAS_POISONING
     header->canary[0] = CANARY;
     header->canary[1] = CANARY;
 #endif
 #if HAS_COMPREHENSIVE
-    __builtin_memset(bytes_at(block + HEADER_BYTES + origin->requested), GUARD_BYTE, slack);
+    __builtin_memset(bytes_at(block + HEADER_BYTES + origin->requested), GUARD_BYTE,
+                     bytes - HEADER_BYTES - origin->requested);
 #endif
 }
 

@@ -17,20 +17,20 @@
  *
  *     offset  word
  *      0      size       bytes of the whole block, multiple of 8 | ALLOCATED | PREVIOUS_FREE
- *      4      owner      slack, capabilities, region, tag: what the block is
+ *      4      owner      bytes more than were asked for, capabilities, and a mark over both and
+ *                        the three words of the allocation
  *      8      sequence   number of its allocation: larger is newer
- *     12      seal       all other words of the header but the canary, and the block's address
+ *     12      seal       size and the block's address
  *     16      site       \ with tracing: where it was allocated
  *     20      line       /
  *     16/24   canary     \ with poisoning: two words 0xA5A5A5A5, right before the payload,
  *     20/28   canary     / so that an underflow of one byte hits them
  *
  * Size stands first because an overrun of the block before hits it first, and the seal
- * then no longer matches. The seal is an exclusive or of address, size and a mixture of the
- * rest: any change of one word changes it, a header copied elsewhere does not match, and
- * the one flag that neighbours change is resealed without reading the rest. In the mixture
- * every other word has a large odd factor, so that like changes of words side by side (a run
- * of equal bytes, say) do not cancel, but for pairs of their highest bits.
+ * then no longer matches; a header copied elsewhere does not match either. Size and seal are
+ * what merging depends on, and looked at by every call that meets the block. The mark is
+ * looked at where the block itself is concerned, and before anything else of the header is used
+ * or shown. It has 16 bits: a change of one byte always breaks it; of others, some do not.
  *
  * A free block begins with its size, a multiple of 8 without flags, and ends with a tree node
  * (core/tree.h), 24 bytes; in the smallest block there is, of 24 bytes, the two sizes are one:
@@ -48,7 +48,7 @@
  *
  * All words are little-endian 32-bit values, links are W800 addresses: the same bytes
  * on the chip and on a 64-bit host. Nothing read from memory is believed: an address is
- * used after node_is_sound or header_is_live has accepted it, a size likewise.
+ * used after span_holds has accepted it, a size after its seal and its bounds.
  */
 #ifndef LAYOUT_H
 #define LAYOUT_H
@@ -101,8 +101,7 @@ struct __attribute__((may_alias)) wm_heap_node {
 #define SMALLEST_BLOCK ((1u + HEADER_BYTES + GUARD_BYTES + 7u) & ~7u)
 #define SPLIT_OVER (2u * HEADER_BYTES) /* a larger remainder becomes a free block */
 #define LARGEST_REQUEST 0x7fffffffu
-#define LACKS_ALL UINT32_MAX /* of a closed region; the highest bit only it has */
-#define CLOSED_BIT 0x80000000u
+#define LACKS_ALL UINT32_MAX /* of a region that serves nothing */
 
 #define ALLOCATED 1u
 #define PREVIOUS_FREE 2u
@@ -115,10 +114,9 @@ struct __attribute__((may_alias)) wm_heap_node {
 #define SEAL_FACTOR 0x9e3779b1u /* odd: any change of one word changes the seal */
 
 /* owner: what is not size. */
-#define OWNER_TAG 0xb1000000u
-#define OWNER_REGION_SHIFT 16
 #define OWNER_CAPS_SHIFT 8
 #define OWNER_BYTE 0xffu
+#define OWNER_WORDS 0xffffu /* of it without the mark */
 
 _Static_assert(sizeof(struct wm_heap_header) == 16 + 8 * HAS_TRACING + 8 * HAS_POISONING,
                "the SDK's header sizes");
@@ -126,6 +124,14 @@ _Static_assert(NODE_BYTES <= SMALLEST_BLOCK, "a node fits any free block");
 _Static_assert(SPLIT_OVER + 7u + GUARD_BYTES <= OWNER_BYTE, "slack fits its byte");
 
 #define COLD __attribute__((cold, noinline))
+
+/* Inlined where speed counts, called where size does: the compiler's own guess is worse for both.
+ */
+#ifdef __OPTIMIZE_SIZE__
+#define INLINE_FOR_SPEED __attribute__((noinline, unused)) static
+#else
+#define INLINE_FOR_SPEED __attribute__((always_inline)) static inline
+#endif
 
 #ifdef WM_HEAP_COUNT_ACCESSES
 /* A test's build reports every header it is about to read or write. */
@@ -157,6 +163,10 @@ static inline uint32_t address_of(const void *pointer) {
     return (uint32_t)value == value ? (uint32_t)value : 1u;
 }
 
+static inline uint32_t max_of(uint32_t a, uint32_t b) { return a > b ? a : b; }
+
+static inline uint32_t min_of(uint32_t a, uint32_t b) { return a < b ? a : b; }
+
 static inline uint32_t align8(uint32_t value) { return (value + 7u) & ~7u; }
 
 /* Bytes of the block that serves a request of 1 to LARGEST_REQUEST bytes. */
@@ -164,13 +174,30 @@ static inline uint32_t block_bytes(uint32_t size) {
     return align8(size + HEADER_BYTES + GUARD_BYTES);
 }
 
-static inline uint32_t header_seal(uint32_t address, const struct wm_heap_header *header) {
+/* Of the size word at an address, a header's or a node's. */
+static inline uint32_t size_seal(uint32_t address, uint32_t size) { return ~(address ^ size); }
+
+/* What the words of a header that the seal leaves out are together. The line is turned, so that it
+ * and the site, when both are overwritten with the same bytes, do not cancel. */
+static inline uint32_t header_mixed(const struct wm_heap_header *header, uint32_t owner) {
+    uint32_t mixed = owner ^ header->sequence;
 #if HAS_TRACING
-    uint32_t mixed = (header->owner + header->site) * SEAL_FACTOR + header->sequence + header->line;
-#else
-    uint32_t mixed = header->owner * SEAL_FACTOR + header->sequence;
+    mixed ^= header->site ^ (header->line << 8 | header->line >> 24);
 #endif
-    return address ^ header->size_flags ^ mixed;
+    return mixed;
+}
+
+/* The owner word that belongs to the other words: its lower half is `words`, its upper half makes
+ * each bit of the mixture's lower half the opposite of that in the upper one, which no words of
+ * zeros, ones or other equal halves do. */
+static inline uint32_t header_owner(const struct wm_heap_header *header, uint32_t words) {
+    uint32_t mixed = header_mixed(header, words);
+    return words | ~(mixed ^ mixed >> 16) << 16;
+}
+
+static inline bool header_is_marked(const struct wm_heap_header *header) {
+    uint32_t mixed = header_mixed(header, header->owner);
+    return mixed == ~(mixed << 16 | mixed >> 16);
 }
 
 static inline uint32_t header_size(const struct wm_heap_header *header) {
@@ -178,7 +205,7 @@ static inline uint32_t header_size(const struct wm_heap_header *header) {
 }
 
 static inline uint32_t header_slack(const struct wm_heap_header *header) {
-    return header->owner & OWNER_BYTE;
+    return (header->owner & OWNER_BYTE) - HEADER_BYTES;
 }
 
 /* What the caller may use: with guard bytes behind it what was asked for, else all that is
@@ -215,8 +242,14 @@ struct span {
     uint32_t eighths;
 };
 
+/* None if the region is closed. */
 static inline struct span span_of(const struct wm_heap_region *region) {
     return (struct span){region->start, region->eighths};
+}
+
+/* For those who look and touch nothing: the same whatever its state. */
+static inline struct span span_whole(const struct wm_heap_region *region) {
+    return (struct span){region->start, (region->tail - region->start) >> 3};
 }
 
 /* One comparison for range and alignment: a number that is no multiple of 8 turns into a huge
@@ -226,29 +259,40 @@ static inline bool span_holds(struct span span, uint32_t address) {
     return (offset >> 3 | offset << 29) < span.eighths;
 }
 
+/* Has this header, at a possible address, the seal of its size? */
 static inline bool header_is_sealed(uint32_t address) {
     const struct wm_heap_header *header = header_at(address);
-    return header->seal == header_seal(address, header);
+    return header->seal == size_seal(address, header->size_flags);
 }
 
-/* Does this header, at a possible address, belong to a live block, by its seal and by a size
- * that leaves a byte of payload and ends at or before the tail? A seal can be forged, bounds
- * cannot. */
-static inline bool header_is_intact(const struct wm_heap_region *region, uint32_t address) {
+/* And is it a size that leaves a byte of payload and ends at or before the tail? A seal can be
+ * forged, bounds cannot. */
+static inline bool header_has_size(const struct wm_heap_region *region, uint32_t address) {
     uint32_t size = header_size(header_at(address));
-    return header_is_sealed(address) && size <= region->tail - address && size >= SMALLEST_BLOCK &&
-           (!HAS_COMPREHENSIVE || size > HEADER_BYTES + header_slack(header_at(address)));
+    return header_is_sealed(address) && size <= region->tail - address && size >= SMALLEST_BLOCK;
+}
+
+/* Guard bytes begin behind at least one of payload. */
+static inline bool header_has_payload(const struct wm_heap_header *header) {
+    return !HAS_COMPREHENSIVE || header_size(header) > HEADER_BYTES + header_slack(header);
+}
+
+/* And all the other words? */
+static inline bool header_is_intact(const struct wm_heap_region *region, uint32_t address) {
+    const struct wm_heap_header *header = header_at(address);
+    return header_has_size(region, address) && header_is_marked(header) &&
+           header_has_payload(header);
 }
 
 /* Is this the intact header of a live block? `address` may be any number. Accepts
  * neither the end marker nor anything at or behind the tail. */
 static inline bool header_is_live(const struct wm_heap_region *region, uint32_t address) {
-    return span_holds(span_of(region), address) &&
+    return span_holds(span_whole(region), address) &&
            (header_at(address)->size_flags & ALLOCATED) != 0 && header_is_intact(region, address);
 }
 
 /* Sets or clears PREVIOUS_FREE of an intact header. */
-static inline void header_toggle_previous_free(struct wm_heap_header *header) {
+INLINE_FOR_SPEED void header_toggle_previous_free(struct wm_heap_header *header) {
     header->size_flags ^= PREVIOUS_FREE;
     header->seal ^= PREVIOUS_FREE;
 }
@@ -257,8 +301,6 @@ static inline void header_toggle_previous_free(struct wm_heap_header *header) {
  * larger block. */
 static inline void header_erase(uint32_t address) { header_at(address)->size_flags = 0; }
 
-static inline uint32_t node_seal(uint32_t node, uint32_t size) { return ~(node ^ size); }
-
 /* Where a free block begins says its size too. */
 static inline void front_write(uint32_t address, uint32_t size) {
     header_at(address)->size_flags = size;
@@ -266,25 +308,17 @@ static inline void front_write(uint32_t address, uint32_t size) {
 
 /* Where the free block begins whose node stands at this address; 0 if none stands there.
  * `node` may be any number. */
-static inline uint32_t node_front(struct span span, uint32_t node) {
+INLINE_FOR_SPEED uint32_t node_front(const struct wm_heap_region *region, uint32_t node) {
+    struct span span = span_of(region);
     if (!span_holds(span, node)) {
         return 0;
     }
     uint32_t size = node_at(node)->size;
     uint32_t front = node + NODE_BYTES - size;
-    return node_at(node)->seal == node_seal(node, size) && size >= SMALLEST_BLOCK &&
+    return node_at(node)->seal == size_seal(node, size) && size >= SMALLEST_BLOCK &&
                    span_holds(span, front) && header_at(front)->size_flags == size
                ? front
                : 0;
-}
-
-/* The node of the free block that begins at `front`; 0 if none does. */
-static inline uint32_t front_node(struct span span, uint32_t front) {
-    if (!span_holds(span, front)) {
-        return 0;
-    }
-    uint32_t node = front + header_at(front)->size_flags - NODE_BYTES;
-    return node_front(span, node) == front ? node : 0;
 }
 
 /* Bytes of the sound block that begins at a possible address or at the tail: live, with an

@@ -79,6 +79,18 @@ static inline void pattern_fill(uint32_t from, uint32_t end) {
 #endif
 }
 
+/* A fresh hole's node (hole.h) has no links yet, but free memory. */
+#define LINKS_OFFSET 4u
+#define LINKS_BYTES 16u
+
+static inline void fresh_pattern_fill(uint32_t node) {
+    pattern_fill(node + LINKS_OFFSET, node + LINKS_OFFSET + LINKS_BYTES);
+}
+
+static inline uint32_t fresh_pattern_broken(uint32_t node) {
+    return pattern_broken(node + LINKS_OFFSET, node + LINKS_OFFSET + LINKS_BYTES);
+}
+
 static inline bool poison_is_intact(uint32_t block, const struct wm_heap_header *header) {
     return canary_broken(block, header) == 0 && guard_broken(block, header) == 0;
 }

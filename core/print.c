@@ -90,12 +90,14 @@ void wm_heap_print_stats(void) {
         struct wm_heap_level level;
     } rows[1u + WM_HEAP_REGIONS_MAX];
     struct row *end = rows;
+    uint32_t count;
+    const struct wm_heap_region_config *config = wm_heap_port_regions(&count);
     uint32_t key = wm_heap_port_lock();
     *end++ = (struct row){"Total", wm_heap_state.total};
     for (uint32_t i = 0; i < WM_HEAP_REGIONS_MAX; i++) {
         const struct wm_heap_region *region = &wm_heap_state.regions[i];
         if (region->state >= WM_HEAP_REGION_OPEN) {
-            *end++ = (struct row){region->name, region->level};
+            *end++ = (struct row){config[i].name, region->level};
         }
     }
     wm_heap_port_unlock(key);
@@ -111,8 +113,8 @@ void wm_heap_print_stats(void) {
 /* Looks for the newest live block that is older than *age (in allocations since `newest`), in
  * the regions without a capability of `closed`. Copies its header, and sets *age to its age; 0:
  * there is none. */
-static uint32_t find_older(uint32_t newest, uint32_t *age, uint32_t closed,
-                           struct wm_heap_header *copy) {
+__attribute__((always_inline)) static inline uint32_t
+find_older(uint32_t newest, uint32_t *age, uint32_t closed, struct wm_heap_header *copy) {
     uint32_t found = 0;
     uint32_t found_age = UINT32_MAX;
     uint32_t key = wm_heap_port_lock();
@@ -164,14 +166,15 @@ static void print_list(uint32_t hidden, uint32_t closed) {
 static void print_corruption(uint32_t pointer) {
 #if HAS_TRACING
     uint32_t block = pointer - HEADER_BYTES;
-    if (block_size(region_below(block), block) != 0 &&
+    const struct wm_heap_region *region = region_at(block);
+    print_line("corruption detected 0x%x", pointer);
+    if (region != NULL && block_size(region, block) != 0 &&
         (header_at(block)->size_flags & ALLOCATED) != 0) {
         const struct wm_heap_header *header = header_at(block);
-        print_line("corruption detected 0x%x in %s:%u size %u\r\n", pointer,
-                   wm_heap_port_site_name(header->site), header->line, header_size(header));
-    } else {
-        print_line("corruption detected 0x%x\r\n", pointer);
+        print_line(" in %s:%u size %u", wm_heap_port_site_name(header->site), header->line,
+                   header_size(header));
     }
+    print_line("\r\n");
 #else
     print_line("corruption detected in 0x%x\r\n", pointer);
 #endif

@@ -2,7 +2,7 @@
  *
  * Questions: sizes, counters, what a block is, a walk over all of them.
  */
-#include "internal.h"
+#include "hole.h"
 
 const char *wm_heap_fault_name(uint32_t kind) {
     static const char *const names[] = {
@@ -22,7 +22,7 @@ const char *wm_heap_check_name(uint32_t check) {
     return check < WM_HEAP_CHECK_KINDS ? names[check] : "unknown";
 }
 
-static struct wm_heap_level total_read(void) {
+COLD static struct wm_heap_level total_read(void) {
     uint32_t key = wm_heap_port_lock();
     struct wm_heap_level total = wm_heap_state.total;
     wm_heap_port_unlock(key);
@@ -36,17 +36,22 @@ size_t wm_heap_get_minimum_ever_free_size(void) {
     return wm_heap_level_minimum(&total);
 }
 
-/* Free bytes over the regions that serve a capability, and the minimum: where several do,
- * that of the sum over the regions that have DEFAULT, as it is kept. */
+/* Free bytes over the regions that serve a capability, and their minimum. */
 struct caps_sizes {
     struct wm_heap_level level;
     uint32_t largest;
 };
 
+static uint32_t region_largest(const struct wm_heap_region *region) {
+    uint32_t hole = max_of(region->root.largest, region->fresh.largest);
+    return max_of(hole, region->end - region->tail);
+}
+
 static struct caps_sizes caps_measure(wm_heap_cap_type_t caps_wanted) {
     uint32_t caps = caps_wanted == 0 ? (uint32_t)WM_HEAP_CAP_DEFAULT : (uint32_t)caps_wanted;
     struct caps_sizes sizes = {{0, 0}, 0};
     uint32_t regions = 0;
+    uint32_t joined = 0;
     uint32_t key = wm_heap_port_lock();
     for (uint32_t i = 0; i < WM_HEAP_REGIONS_MAX; i++) {
         const struct wm_heap_region *region = &wm_heap_state.regions[i];
@@ -54,12 +59,12 @@ static struct caps_sizes caps_measure(wm_heap_cap_type_t caps_wanted) {
             regions++;
             sizes.level.free_bytes += region->level.free_bytes;
             sizes.level.lowest += wm_heap_level_minimum(&region->level);
-            sizes.largest = tree_max(sizes.largest, region->root.largest);
-            sizes.largest = tree_max(sizes.largest, region->end - region->tail);
+            sizes.largest = max_of(sizes.largest, region_largest(region));
         }
+        joined += region->state >= WM_HEAP_REGION_OPEN;
     }
-    if (regions > 1u) {
-        sizes.level.lowest = wm_heap_level_minimum(&wm_heap_state.internal);
+    if (regions == joined) {
+        sizes.level.lowest = wm_heap_level_minimum(&wm_heap_state.total);
     }
     wm_heap_port_unlock(key);
     return sizes;
@@ -182,11 +187,11 @@ static bool block_check(uint32_t pointer, struct wm_heap_fault *fault) {
         !poison_is_intact(block, header_at(block))) {
         return region_check(region_at(pointer), pointer, fault);
     }
-    struct wm_heap_link *path[TREE_PATH_MAX];
+    struct tree_path path;
     uint32_t next = block + header_size(header_at(block));
     if ((next < region->tail && block_size(region, next) == 0) ||
         ((header_at(block)->size_flags & PREVIOUS_FREE) != 0 &&
-         tree_find(span_of(region), &region->root, block - NODE_BYTES, path) == NULL)) {
+         hole_path(region, block - NODE_BYTES, &path) == NULL)) {
         return region_check(region, 0, fault);
     }
     return true;

@@ -22,35 +22,41 @@ static bool block_grow(struct wm_heap_region *region, uint32_t block, uint32_t o
         if ((header_at(next)->size_flags & ALLOCATED) != 0) {
             return true;
         }
-        uint32_t node = front_node(span_of(region), next);
+        uint32_t node = hole_at(region, next);
         if (node == 0) {
             return false;
         }
         if (node_at(node)->size < missing) {
             return true;
         }
-        struct wm_heap_link *path[TREE_PATH_MAX];
-        struct wm_heap_link **end = tree_find(span_of(region), &region->root, node, path);
+        struct tree_path path;
+        struct wm_heap_link **end = hole_path(region, node, &path);
         if (end == NULL) {
             return false;
         }
-        piece = hole_cut(region, path, end, missing);
+        piece = hole_cut(region, &path, end, missing);
         header_erase(next);
     }
     *size = old + piece.bytes;
     return piece.block != 0;
 }
 
-/* Resizes the block if its region serves the capabilities and has the room. */
-static enum resize_result resize_in_place(struct wm_heap_region *region, uint32_t block,
-                                          const struct block_origin *wanted) {
+/* What became of an attempt. */
+enum resize_result { RESIZE_DONE, RESIZE_MOVE, RESIZE_DAMAGE };
+
+/* Resizes the block, whose header is intact, if its region serves the capabilities and has the
+ * room. */
+static enum resize_result block_resize(struct wm_heap_region *region, uint32_t block,
+                                       struct block_origin *origin) {
     struct wm_heap_header *header = header_at(block);
-    struct block_origin origin = *wanted;
     uint32_t old = header_size(header);
     uint32_t flags = header->size_flags & FLAGS;
-    uint32_t want = block_bytes(origin.requested);
+    uint32_t want = block_bytes(origin->requested);
     uint32_t size = old;
-    if (region_refuses(region, origin.caps)) {
+    if (origin->caps == 0) {
+        origin->caps = header_caps(header);
+    }
+    if (region_refuses(region, origin->caps)) {
         return RESIZE_MOVE;
     }
     if (want > old) {
@@ -68,9 +74,29 @@ static enum resize_result resize_in_place(struct wm_heap_region *region, uint32_
         size = want;
         account_give(region, old - want);
     }
-    origin.sequence = header->sequence;
-    header_write(region, block, size, flags, &origin);
+    origin->sequence = header->sequence;
+    header_write(block, size, flags, origin);
     return RESIZE_DONE;
+}
+
+/* A bad pointer is left to the realloc that moves. */
+static bool resize_in_place(void *old_mem, size_t new_size, uint32_t caps, const char *file,
+                            int line) {
+    uint32_t block = address_of(old_mem) - HEADER_BYTES;
+    struct block_origin origin = {.requested = (uint32_t)new_size, .caps = caps};
+    origin_site(&origin, file, line);
+    uint32_t key = wm_heap_port_lock();
+    struct wm_heap_region *region = block_region(block);
+    enum resize_result result = RESIZE_MOVE;
+    if (new_size <= LARGEST_REQUEST && region != NULL) {
+        result = block_resize(region, block, &origin);
+    }
+    if (result == RESIZE_DAMAGE) {
+        fault_region(region, key);
+    } else {
+        wm_heap_port_unlock(key);
+    }
+    return result == RESIZE_DONE;
 }
 
 void wm_heap_set_realloc_in_place(bool on) {

@@ -26,6 +26,9 @@
  * Each link holds the largest size from its node downwards, so that the search goes straight
  * down: left if something there fits, else the node, else right.
  *
+ * The block that became free last is not in the tree (hole.h), so many of those that are taken
+ * again soon never were.
+ *
  * The path from the root is kept on the stack, not as parent links in memory. Every descent
  * is bounded and stays among the region's addresses whatever stands there; before a link is
  * written, the seal of its node is checked, or that of the node to which it led. A function that
@@ -41,34 +44,30 @@
  * region's very start, one that leads nowhere. */
 #define TREE_PATH_MAX 31u
 
-static inline uint32_t tree_max(uint32_t a, uint32_t b) { return a > b ? a : b; }
+/* The links on the way from a root, written from the last place of the array to lower ones, so
+ * that the index counts the steps that are left; [0] stays empty. */
+struct tree_path {
+    struct wm_heap_link *link[TREE_PATH_MAX + 1u];
+};
+#define TREE_PATH_ROOT(path) (&(path)->link[TREE_PATH_MAX])
 
-/* Is the node at the end of this link, whose address has been found possible, intact? The
- * root's link stands in none: 0. */
-static inline bool tree_sound(uint32_t node) {
-    return node == 0 || node_at(node)->seal == node_seal(node, node_at(node)->size);
+/* Is the node at a possible address intact? */
+__attribute__((always_inline)) static inline bool tree_sound(uint32_t node) {
+    return node_at(node)->seal == size_seal(node, node_at(node)->size);
 }
-
-static inline uint32_t tree_min(uint32_t a, uint32_t b) { return a < b ? a : b; }
 
 static inline uint32_t tree_largest(const struct wm_heap_node *node) {
-    return tree_max(node->size, tree_max(node->child[0].largest, node->child[1].largest));
+    return max_of(node->size, max_of(node->child[0].largest, node->child[1].largest));
 }
 
-/* Below the links of the path up to and without `end`, a block of `old` bytes is gone or has
- * become smaller: their sizes follow, upwards until one does not change. What led to a sealed
- * node is taken for nodes here. */
-static inline void tree_settle(struct wm_heap_link *const *path, struct wm_heap_link *const *end,
-                               uint32_t old) {
-    while (end != path) {
-        struct wm_heap_link *link = *--end;
-        if (link->largest != old) {
-            return;
-        }
-        const struct wm_heap_node *node = node_at(link->node);
-        uint32_t largest = tree_max(node->child[0].largest, node->child[1].largest);
-        largest = tree_max(node->size, largest);
-        if (largest == old) {
+/* Below the link at `end` of a path, a block is gone or has another size: the links behind, up to
+ * the root's, follow, until one does not change. What led to a sealed node is taken for nodes
+ * here. */
+static inline void tree_settle(struct wm_heap_link *const *end, struct wm_heap_link *const *root) {
+    while (end != root) {
+        struct wm_heap_link *link = *++end;
+        uint32_t largest = tree_largest(node_at(link->node));
+        if (link->largest == largest) {
             return;
         }
         link->largest = largest;
@@ -76,230 +75,173 @@ static inline void tree_settle(struct wm_heap_link *const *path, struct wm_heap_
 }
 
 /* Finds the first block in address order of at least `want` bytes. Requires that the root
- * says there is one. Returns the place in `path` of the last link, which leads to it. */
+ * says there is one. Returns the place in `path` of the last link, which leads to it; NULL after
+ * damage. */
 static inline struct wm_heap_link **tree_first_fit(struct span span, struct wm_heap_link *root,
-                                                   uint32_t want, struct wm_heap_link **path) {
+                                                   uint32_t want, struct tree_path *path) {
     struct wm_heap_link *link = root;
-    for (uint32_t left = TREE_PATH_MAX; left > 0; left--) {
-        if (!span_holds(span, link->node)) {
-            break;
-        }
+    struct wm_heap_link **end = TREE_PATH_ROOT(path);
+    while (span_holds(span, link->node)) {
         struct wm_heap_node *node = node_at(link->node);
-        *path = link;
+        *end = link;
         link = &node->child[0];
         if (link->largest < want) {
             if (node->size >= want) {
-                return path;
+                return end;
             }
             link = &node->child[1];
         }
-        path++;
+        if (--end == path->link) {
+            break;
+        }
     }
     return NULL;
 }
 
 /* Finds the way to a node. Returns the place in `path` of the link to it; NULL if the tree
  * does not lead there. */
-static inline struct wm_heap_link **tree_find(struct span span, struct wm_heap_link *root,
-                                              uint32_t wanted, struct wm_heap_link **path) {
-    struct wm_heap_link *link = root;
-    for (struct wm_heap_link **end = path; end < path + TREE_PATH_MAX; end++) {
+INLINE_FOR_SPEED struct wm_heap_link **tree_find(struct wm_heap_region *region, uint32_t wanted,
+                                                 struct tree_path *path) {
+    struct span span = span_of(region);
+    struct wm_heap_link *link = &region->root;
+    for (struct wm_heap_link **end = TREE_PATH_ROOT(path); end != path->link; end--) {
         uint32_t node = link->node;
         *end = link;
         if (node == wanted) {
             return end;
         }
         if (!span_holds(span, node)) {
-            return NULL;
+            break;
         }
         link = &node_at(node)->child[wanted > node];
     }
     return NULL;
 }
 
-/* A link in `holder` is about to be told of a block of `size` bytes below it. */
-static inline bool tree_raise(struct wm_heap_link *link, uint32_t holder, uint32_t size) {
-    if (link->largest < size) {
-        if (!tree_sound(holder)) {
-            return false;
-        }
-        link->largest = size;
+/* The last step of an insertion: the node at `address` goes where `link`, in the node `holder` (0:
+ * in the state), now leads; what is below goes to its `side`. */
+static inline bool tree_hang(struct wm_heap_link *link, uint32_t holder, uint32_t address,
+                             uint32_t size, uint32_t side) {
+    struct wm_heap_node *node = node_at(address);
+    if (holder != 0 && !tree_sound(holder)) {
+        return false;
     }
+    node->child[side] = *link;
+    node->child[side ^ 1u] = (struct wm_heap_link){0, 0};
+    *link = (struct wm_heap_link){address, max_of(link->largest, size)};
     return true;
 }
 
-/* Puts a node under a link that leads only to higher addresses, without a block of its own
- * between `low` and it. */
-static inline bool tree_insert_lowest(struct span span, struct wm_heap_link *link, uint32_t low,
+/* Puts a node that moves down to the right, and is the lowest there, under a link in the node
+ * `holder`: all below it lies above that. */
+static inline bool tree_insert_lowest(struct span span, struct wm_heap_link *link, uint32_t holder,
                                       uint32_t address) {
-    struct wm_heap_node *node = node_at(address);
-    uint32_t holder = 0;
-    for (uint32_t left = TREE_PATH_MAX; left > 0; left--) {
-        uint32_t other = link->node;
-        if (other == 0 || (address ^ other) < (address ^ low)) {
+    uint32_t size = node_at(address)->size;
+    uint32_t differs = address ^ holder;
+    uint32_t left = TREE_PATH_MAX;
+    uint32_t other;
+    while (span_holds(span, other = link->node) && (address ^ other) >= differs) {
+        if (link->largest < size) {
             if (!tree_sound(holder)) {
                 return false;
             }
-            node->child[0] = (struct wm_heap_link){0, 0};
-            node->child[1] = *link;
-            *link = (struct wm_heap_link){address, tree_max(link->largest, node->size)};
-            return true;
-        }
-        if (!span_holds(span, other) || !tree_raise(link, holder, node->size)) {
-            return false;
+            link->largest = size;
         }
         link = &node_at(other)->child[0];
         holder = other;
-    }
-    return false;
-}
-
-/* A place in the tree: the link, what it leads to now, the node that the link stands in (0: the
- * root's), and the last node that was left to the right on the way. */
-struct tree_place {
-    struct wm_heap_link *link;
-    uint32_t other;
-    uint32_t holder;
-    uint32_t low;
-};
-
-/* Finds the place of a node at `address`: where it must stand above `other`, or there is no
- * other; or that of the node at `from`, if that is the same. Tells the links above that place
- * of a block of `size` bytes. */
-static inline bool tree_place(struct span span, struct wm_heap_link *root, uint32_t address,
-                              uint32_t from, uint32_t size, struct tree_place *place) {
-    struct wm_heap_link *link = root;
-    uint32_t low = span.start;
-    uint32_t holder = 0;
-    uint32_t other;
-    for (uint32_t left = TREE_PATH_MAX; (other = link->node) != from; left--) {
-        if (!span_holds(span, other)) {
-            if (other == 0) {
-                break;
-            }
+        if (--left == 0) {
             return false;
         }
+    }
+    return tree_hang(link, holder, address, size, 1);
+}
+
+/* Puts the node at `address`, of a block of `size` bytes, into the tree. A node above it that is in
+ * its way moves down to the right. */
+static inline bool tree_insert(struct span span, struct wm_heap_link *link, uint32_t address,
+                               uint32_t size) {
+    uint32_t low = span.start;
+    uint32_t holder = 0;
+    uint32_t left = TREE_PATH_MAX;
+    uint32_t other;
+    while (span_holds(span, other = link->node)) {
+        uint32_t differs = address ^ other;
         struct wm_heap_link *below;
         if (address < other) {
-            if ((address ^ other) < (address ^ low)) {
+            if (differs < (address ^ low)) {
                 break;
             }
             below = &node_at(other)->child[0];
         } else {
-            if ((address ^ other) >= (other ^ low)) {
+            if (differs >= (other ^ low)) {
                 break;
             }
             below = &node_at(other)->child[1];
             low = other;
         }
-        if (!tree_raise(link, holder, size) || left == 0) {
-            return false;
+        if (link->largest < size) {
+            if (holder != 0 && !tree_sound(holder)) {
+                return false;
+            }
+            link->largest = size;
         }
         link = below;
         holder = other;
-    }
-    *place = (struct tree_place){link, other, holder, low};
-    return tree_sound(holder);
-}
-
-/* Puts the node at `address` into the tree. */
-static inline bool tree_insert(struct span span, uint32_t address, uint32_t size,
-                               const struct tree_place *place) {
-    struct wm_heap_link *link = place->link;
-    uint32_t other = place->other;
-    struct wm_heap_node *node = node_at(address);
-    node->size = size;
-    node->seal = node_seal(address, size);
-    node->child[0] = *link; /* all that is below lies to the left */
-    node->child[1] = (struct wm_heap_link){0, 0};
-    *link = (struct wm_heap_link){address, tree_max(link->largest, size)};
-    if (other > address) { /* gives up its place and moves down to the right */
-        if (!tree_sound(other)) {
+        if (--left == 0) {
             return false;
         }
-        node->child[0] = node_at(other)->child[0];
-        node->child[1] = node_at(other)->child[1];
-        return tree_insert_lowest(span, &node->child[1], address, other);
     }
-    return true;
-}
-
-/* Can the node at `place` move up to `address` and keep its place? Its own rank, and that of the
- * next node in address order, must stay what they are. */
-static inline bool tree_can_move(struct span span, const struct tree_place *place,
-                                 uint32_t address) {
-    uint32_t from = place->other;
-    uint32_t next = node_at(from)->child[1].node;
-    if ((from ^ address) >= (from ^ place->low)) {
+    if (!tree_hang(link, holder, address, size, 0) || other < address) {
+        return other < address;
+    }
+    struct wm_heap_node *node = node_at(address);
+    if (!span_holds(span, other) || !tree_sound(other)) {
         return false;
     }
-    for (uint32_t left = TREE_PATH_MAX; next != 0; left--) {
-        if (left == 0 || !span_holds(span, next)) {
-            return false;
-        }
-        uint32_t below = node_at(next)->child[0].node;
-        if (below == 0 && (from ^ address) >= (address ^ next)) {
-            return false;
-        }
-        next = below;
-    }
-    return true;
-}
-
-/* Moves the node at `place` up to `address`, or leaves it there, with a new, larger size. */
-static inline void tree_move(const struct tree_place *place, uint32_t address, uint32_t size) {
-    struct wm_heap_node *node = node_at(place->other);
-    struct wm_heap_node *there = node_at(address);
-    struct wm_heap_link left = node->child[0];
-    struct wm_heap_link right = node->child[1];
-    node->seal = 0;
-    there->size = size;
-    there->child[0] = left;
-    there->child[1] = right;
-    there->seal = node_seal(address, size);
-    *place->link = (struct wm_heap_link){address, tree_max(place->link->largest, size)};
+    node->child[0] = node_at(other)->child[0];
+    node->child[1] = node_at(other)->child[1];
+    return tree_insert_lowest(span, &node->child[1], address, other);
 }
 
 /* Takes the node out to which the path's link at `end` leads; the next one in address order
  * rises from below into its place. The path is used up. */
-static inline bool tree_remove(struct span span, struct wm_heap_link **path,
-                               struct wm_heap_link **end) {
+INLINE_FOR_SPEED bool tree_remove(const struct wm_heap_region *region, struct tree_path *path,
+                                  struct wm_heap_link **end) {
+    struct span span = span_of(region);
     struct wm_heap_link *link = *end;
     struct wm_heap_node *node = node_at(link->node);
-    uint32_t size = node->size;
-    if (end > path && !tree_sound(end[-1]->node)) {
+    if (end != TREE_PATH_ROOT(path) && !tree_sound(end[1]->node)) {
         return false;
     }
     if (node->child[1].node == 0) {
         *link = node->child[0];
     } else {
-        struct wm_heap_link **lowest = end + 1;
+        struct wm_heap_link **lowest = end;
         struct wm_heap_link *below = &node->child[1];
         struct wm_heap_node *next;
         for (;;) {
-            if (lowest == path + TREE_PATH_MAX || !span_holds(span, below->node)) {
+            if (lowest == path->link || !span_holds(span, below->node)) {
                 return false;
             }
             next = node_at(below->node);
-            *lowest = below;
+            *--lowest = below;
             if (next->child[0].node == 0) {
                 break;
             }
             below = &next->child[0];
-            lowest++;
         }
         uint32_t rising = below->node;
-        if (!tree_sound(rising) || (lowest > end + 1 && !tree_sound(lowest[-1]->node))) {
+        if (!tree_sound(rising) || (lowest + 1 < end && !tree_sound(lowest[1]->node))) {
             return false;
         }
         *below = next->child[1];
-        tree_settle(end + 1, lowest, next->size);
+        tree_settle(lowest, end - 1);
         next->child[0] = node->child[0];
         next->child[1] = node->child[1];
         *link = (struct wm_heap_link){rising, tree_largest(next)};
     }
     node->seal = 0;
-    tree_settle(path, end, size);
+    tree_settle(end, TREE_PATH_ROOT(path));
     return true;
 }
 

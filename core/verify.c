@@ -6,6 +6,7 @@
  * checked, and ends after at most one step for each 8 bytes of the region.
  */
 #include "internal.h"
+#include "tree.h"
 
 /* A fault's kind and check in one number; in a byte, which an instruction holds. */
 #define WHAT(kind, check) (WM_HEAP_FAULT_##kind + 16u * WM_HEAP_CHECK_##check)
@@ -36,18 +37,31 @@ struct wm_heap_region *region_at(uint32_t address) {
     return NULL;
 }
 
+/* The first word of a header that does not match the others; 0 if all do. Sets *expected to what
+ * it must be. */
+static uint32_t header_broken(uint32_t address, uint32_t *expected) {
+    const struct wm_heap_header *header = header_at(address);
+    *expected = size_seal(address, header->size_flags);
+    if (header->seal != *expected) {
+        return address + 12u;
+    }
+    *expected = header_owner(header, header->owner & OWNER_WORDS);
+    return header->owner == *expected ? 0 : address + 4u;
+}
+
 uint32_t block_size(const struct wm_heap_region *region, uint32_t address) {
-    if (!span_holds(span_of(region), address)) {
+    if (!span_holds(span_whole(region), address)) {
         return 0;
     }
     const struct wm_heap_header *header = header_at(address);
     uint32_t size = header_size(header);
     uint32_t node = address + size - NODE_BYTES;
+    uint32_t expected;
     bool sound = size <= region->tail - address && size >= SMALLEST_BLOCK &&
                  ((header->size_flags & ALLOCATED) != 0
-                      ? header_is_intact(region, address)
+                      ? header_broken(address, &expected) == 0 && header_has_payload(header)
                       : header->size_flags == size && node_at(node)->size == size &&
-                            node_at(node)->seal == node_seal(node, size));
+                            node_at(node)->seal == size_seal(node, size));
     return sound ? size : 0;
 }
 
@@ -84,13 +98,16 @@ static inline bool survey_fault(const struct survey *survey, uint32_t what, uint
     return false;
 }
 
-/* The node to which the tree leads of a free block that begins at `block`, by what its first
- * word or its node says; 0 if there is none. It would lie at `block` or above, and no other one
- * between: the way to it is the way to `block`. */
-static uint32_t tree_holds(const struct wm_heap_region *region, uint32_t block) {
+/* The node to which a link leads of a free block that begins at `block`, by what its first
+ * word or its node says; 0 if there is none. In the tree it would lie at `block` or above, and no
+ * other one between: the way to it is the way to `block`. */
+static uint32_t hole_known(const struct wm_heap_region *region, uint32_t block) {
     uint32_t says = block + header_at(block)->size_flags - NODE_BYTES;
+    if (region->fresh.node + NODE_BYTES - region->fresh.largest == block) {
+        return region->fresh.node;
+    }
     uint32_t node = region->root.node;
-    for (uint32_t left = TREE_PATH_MAX; left > 0 && span_holds(span_of(region), node); left--) {
+    for (uint32_t left = TREE_PATH_MAX; left > 0 && span_holds(span_whole(region), node); left--) {
         if (node == says || node + NODE_BYTES - node_at(node)->size == block) {
             return node;
         }
@@ -106,26 +123,28 @@ static uint32_t tree_holds(const struct wm_heap_region *region, uint32_t block) 
 static bool header_fault(const struct survey *survey) {
     const struct wm_heap_region *region = survey->region;
     uint32_t block = survey->block;
-    const struct wm_heap_header *header = header_at(block);
-    uint32_t node = tree_holds(region, block);
+    uint32_t node = hole_known(region, block);
     if (node != 0) {
         uint32_t size = node + NODE_BYTES - block;
-        uint32_t seal = node_seal(node, size);
+        uint32_t seal = size_seal(node, size);
         return node_at(node)->size == size && node_at(node)->seal == seal
                    ? survey_fault(survey, WHAT(SMASHED_FREE_BLOCK, SIZE), block, size)
                    : survey_fault(survey, WHAT(SMASHED_FREE_BLOCK, SEAL), node + 20u, seal);
     }
 #if HAS_POISONING
+    const struct wm_heap_header *header = header_at(block);
     uint32_t broken = canary_broken(block, header);
     uint32_t next = block + header_size(header);
     if (broken != 0 && header_size(header) != 0 &&
         (next == region->tail || block_size(region, next) != 0 ||
-         (span_holds(span_of(region), next) && tree_holds(region, next) != 0))) {
+         (span_holds(span_whole(region), next) && hole_known(region, next) != 0))) {
         return survey_fault(survey, WHAT(UNDERFLOW, CANARY), broken, CANARY);
     }
 #endif
-    return survey_fault(survey, WHAT(SMASHED_HEADER, SEAL), block + 12u,
-                        header_seal(block, header));
+    uint32_t expected;
+    uint32_t word = header_broken(block, &expected);
+    return word != 0 ? survey_fault(survey, WHAT(SMASHED_HEADER, SEAL), word, expected)
+                     : survey_fault(survey, WHAT(SMASHED_HEADER, SIZE), block, 0);
 }
 
 /* A block with an intact header, in which `flags` must be set. */
@@ -155,6 +174,20 @@ static COLD const uint32_t *link_wrong(const struct wm_heap_link *link, uint32_t
     return link->largest == *expected ? NULL : &link->largest;
 }
 
+/* Is the link of a sound node right, as link_wrong says? */
+static bool check_link(struct survey *survey, uint32_t holder, const struct wm_heap_link *link,
+                       uint32_t *expected) {
+    const uint32_t *wrong = link_wrong(link, expected);
+    if (wrong == NULL) {
+        return true;
+    }
+    survey->block = holder + NODE_BYTES - node_at(holder)->size;
+    return survey_fault(survey,
+                        wrong == &link->node ? WHAT(SMASHED_FREE_BLOCK, LINK)
+                                             : WHAT(SMASHED_FREE_BLOCK, LARGEST),
+                        address_of(wrong), *expected);
+}
+
 /* Does each link whose subtree ends before the free block's node at `node` lead where it must,
  * and say of it what is so? These are the right links at the edge's end whose holders have a
  * highest bit lower than `rank`'s, then the node's own left link (none if `node` is 0). What lies
@@ -168,13 +201,8 @@ static bool check_links(struct survey *survey, uint32_t node, uint32_t rank) {
             return true;
         }
         const struct wm_heap_link *link = &node_at(holder)->child[done ? 0 : 1];
-        const uint32_t *wrong = link_wrong(link, &last[1]);
-        if (wrong != NULL) {
-            survey->block = holder + NODE_BYTES - node_at(holder)->size;
-            return survey_fault(survey,
-                                wrong == &link->node ? WHAT(SMASHED_FREE_BLOCK, LINK)
-                                                     : WHAT(SMASHED_FREE_BLOCK, LARGEST),
-                                address_of(wrong), last[1]);
+        if (!check_link(survey, holder, link, &last[1])) {
+            return false;
         }
         if (done) {
             survey->last = last;
@@ -186,17 +214,25 @@ static bool check_links(struct survey *survey, uint32_t node, uint32_t rank) {
 /* A sound free block of `size` bytes, with another block behind it. */
 static bool check_free(struct survey *survey, uint32_t size) {
     uint32_t block = survey->block;
+    uint32_t node = block + size - NODE_BYTES;
+    bool fresh = node == survey->region->fresh.node;
     uint32_t broken = hole_pattern_broken(block, size, size);
+    if (broken == 0 && fresh) {
+        broken = fresh_pattern_broken(node);
+    }
     if (broken != 0) {
         return survey_fault(survey, WHAT(USE_AFTER_FREE, PATTERN), broken, FREE_PATTERN);
     }
-    uint32_t node = block + size - NODE_BYTES;
+    survey->free_bytes += size;
+    if (fresh) {
+        survey->free_bytes -= survey->region->fresh.largest; /* counted in advance */
+        return true;
+    }
     if (!check_links(survey, node, node ^ *survey->last)) {
         return false;
     }
     *++survey->last = node;
     survey->last[1] = 0;
-    survey->free_bytes += size;
     return true;
 }
 
@@ -206,7 +242,7 @@ static bool check_blocks(struct survey *survey, uint32_t pointer) {
     const struct wm_heap_region *region = survey->region;
     uint32_t flags = ALLOCATED; /* of a live block here */
     uint32_t size;
-    survey->free_bytes = region->end - region->tail;
+    survey->free_bytes = region->end - region->tail + region->fresh.largest;
     survey->edge[0] = ~region->start;
     survey->edge[1] = region->start;
     survey->edge[2] = 0;
@@ -238,9 +274,10 @@ static bool check_end(struct survey *survey) {
     }
     const struct wm_heap_header *marker = header_at(end);
     survey->block = end;
-    uint32_t seal = header_seal(end, marker);
-    if (marker->size_flags != ALLOCATED || marker->seal != seal) {
-        return survey_fault(survey, WHAT(SMASHED_END_MARKER, SEAL), end + 12u, seal);
+    uint32_t expected = ALLOCATED;
+    broken = marker->size_flags == expected ? header_broken(end, &expected) : end;
+    if (broken != 0) {
+        return survey_fault(survey, WHAT(SMASHED_END_MARKER, SEAL), broken, expected);
     }
     broken = canary_broken(end, marker);
     return broken == 0 || survey_fault(survey, WHAT(SMASHED_END_MARKER, CANARY), broken, CANARY);
@@ -278,8 +315,7 @@ bool region_check(const struct wm_heap_region *region, uint32_t pointer,
                   struct wm_heap_fault *fault) {
     if (region == NULL || (pointer & 7u) != 0) {
         fault_begin(fault,
-                    wm_heap_state.magic != WM_HEAP_STATE_MAGIC ? WHAT(NOT_INITIALIZED, CALL)
-                                                               : WHAT(FOREIGN_POINTER, POINTER),
+                    heap_is_up() ? WHAT(FOREIGN_POINTER, POINTER) : WHAT(NOT_INITIALIZED, CALL),
                     WM_HEAP_NO_REGION, pointer);
         fault->address = pointer;
         return false;
@@ -287,7 +323,7 @@ bool region_check(const struct wm_heap_region *region, uint32_t pointer,
     struct survey survey;
     survey.region = region;
     survey.fault = fault;
-    fault_begin(fault, WHAT(NONE, NONE), region->owner >> OWNER_REGION_SHIFT & OWNER_BYTE, pointer);
+    fault_begin(fault, WHAT(NONE, NONE), region_index(region), pointer);
     return check_blocks(&survey, pointer) &&
            (pointer != 0 ? check_pointer(&survey, pointer)
                          : check_links(&survey, 0, UINT32_MAX) && check_end(&survey) &&
@@ -302,8 +338,10 @@ static void fault_raise(const struct wm_heap_fault *fault, uint32_t key) {
         state->first_fault = *fault;
     }
     if (fault->kind >= WM_HEAP_FAULT_SMASHED_HEADER) {
-        state->regions[fault->region].state = WM_HEAP_REGION_CLOSED;
-        state->regions[fault->region].lacks = LACKS_ALL;
+        struct wm_heap_region *region = &state->regions[fault->region];
+        region->state = WM_HEAP_REGION_CLOSED;
+        region->lacks = LACKS_ALL;
+        region->eighths = 0;
     }
     wm_heap_port_unlock(key);
     if (HAS_POISONING &&
@@ -323,6 +361,9 @@ COLD void fault_find(const struct wm_heap_region *region, uint32_t pointer, uint
     struct wm_heap_fault fault;
     if (pointer != 0) {
         region = region_at(pointer);
+    } else if (region == NULL) { /* free(NULL) */
+        wm_heap_port_unlock(key);
+        return;
     }
     if (region != NULL && region->state == WM_HEAP_REGION_CLOSED) { /* it has been reported */
         wm_heap_state.counters.refused++;

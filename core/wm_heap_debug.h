@@ -90,9 +90,9 @@ const char *wm_heap_check_name(uint32_t check) WM_HEAP_LINK("wm_heap_check_name"
 
 /* Free bytes, least free bytes ever, and largest free block of the regions that
  * serve `caps` (0 means DEFAULT): whole blocks, headers included. A request fits
- * in the largest block if its size, rounded, header and guard fit. The minimum is
- * that of the sum over those regions, since init (since the append for PSRAM); where
- * several regions serve, they must be those that have DEFAULT, as on the W800.
+ * in the largest block if its size, rounded, header and guard fit. The minimum is that
+ * of the total if all regions that have joined serve `caps`; else the sum of theirs, each
+ * since it joined, below which their sum never was: each may have been low at another time.
  * 0 if no region serves `caps`. Cost: O(1). */
 size_t wm_heap_caps_get_free_size(wm_heap_cap_type_t caps)
     WM_HEAP_LINK("wm_heap_caps_get_free_size");

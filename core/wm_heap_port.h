@@ -38,7 +38,7 @@ struct wm_heap_region_config {
 };
 #define WM_HEAP_REGIONS_MAX 3u
 
-/* The table of the system's regions; sets *count. Asked at init and append. */
+/* The table of the system's regions; sets *count. Asked at init, by append, and for printing. */
 const struct wm_heap_region_config *wm_heap_port_regions(uint32_t *count);
 
 /* A call site's file name as 32 bits and back: on the chip a pointer's value. NULL

@@ -14,7 +14,7 @@
 #include "wm_heap_port.h"
 
 #define WM_HEAP_STATE_MAGIC 0x48303857u /* "W80H" in memory */
-#define WM_HEAP_STATE_VERSION 2u
+#define WM_HEAP_STATE_VERSION 3u
 
 /* A free block's place in the tree: whose node stands there, and the largest block from there
  * downwards. Node 0 is nobody; then largest is 0. */
@@ -24,8 +24,7 @@ struct __attribute__((may_alias)) wm_heap_link {
 };
 
 enum wm_heap_region_state {
-    WM_HEAP_REGION_ABSENT,   /* not fitted, or refused at init */
-    WM_HEAP_REGION_DEFERRED, /* waits for its append */
+    WM_HEAP_REGION_ABSENT, /* waits for its append, or was refused */
     WM_HEAP_REGION_OPEN,
     WM_HEAP_REGION_CLOSED, /* by a fault: serves nothing, frees nothing */
 };
@@ -43,24 +42,23 @@ static inline uint32_t wm_heap_level_minimum(const struct wm_heap_level *level) 
 
 /* start <= tail <= end. Blocks fill start to tail; from tail to end lies free memory
  * without any header (none if they are equal); the end marker stands at end. Regions that
- * have not joined lie behind all others and are empty. */
+ * have not joined lie behind all others and hold nothing. */
 struct wm_heap_region {
-    uint32_t start;           /* first block */
-    uint32_t eighths;         /* (tail - start) / 8 */
-    uint32_t tail;            /* first byte that no block holds */
-    uint32_t end;             /* the end marker's header */
-    struct wm_heap_link root; /* of the tree of the free blocks below tail */
+    uint32_t start;            /* first block */
+    uint32_t eighths;          /* (tail - start) / 8; 0 when closed */
+    uint32_t tail;             /* first byte that no block holds */
+    uint32_t end;              /* the end marker's header */
+    uint32_t lacks;            /* capabilities that it does not serve: all when closed */
+    struct wm_heap_link root;  /* of the tree of the free blocks below tail */
+    struct wm_heap_link fresh; /* to the one that came last: it is not in the tree */
     struct wm_heap_level level;
-    uint32_t lacks;      /* capabilities that it does not serve: all when closed */
-    uint32_t owner;      /* what a header in it says of it (core/layout.h) */
     uint32_t table_caps; /* what the port's table says it has */
     uint32_t state;      /* enum wm_heap_region_state */
-    char name[8];
 };
 
-/* What became of an attempt to resize a block where it stands. */
-enum resize_result { RESIZE_DONE, RESIZE_MOVE, RESIZE_DAMAGE };
-struct block_origin;
+/* Realloc where the block stands. False: it has to move. */
+typedef bool wm_heap_resize_fn(void *old_mem, size_t new_size, uint32_t caps, const char *file,
+                               int line);
 
 struct wm_heap_state {
     uint32_t magic; /* WM_HEAP_STATE_MAGIC once initialised */
@@ -69,13 +67,11 @@ struct wm_heap_state {
     uint8_t options;     /* WM_HEAP_OPTION_ bits */
     uint32_t region_count;
     struct wm_heap_level total;
-    struct wm_heap_level internal;    /* of the regions that have DEFAULT */
     struct wm_heap_counters counters; /* allocs is also the latest sequence number */
     struct wm_heap_region regions[WM_HEAP_REGIONS_MAX];
     struct wm_heap_fault first_fault; /* since init; kept for the RAM dump */
     /* last, because their width is the host's */
-    enum resize_result (*resize)(struct wm_heap_region *region, uint32_t block,
-                                 const struct block_origin *wanted); /* NULL: never */
+    wm_heap_resize_fn *resize; /* NULL: never */
     /* from here on, what may be set before init and outlives it */
     wm_heap_failed_callback_fn *failed_callback;
     void *failed_context;

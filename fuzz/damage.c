@@ -144,5 +144,32 @@ bool damage_is_protected(const struct twin *twin, uint32_t address) {
     if (comprehensive || block.address == region->tail) {
         return comprehensive;
     }
-    return address - block.address < 4u || block.address + block.size - address <= NODE_BYTES;
+    uint32_t node = block.address + block.size - NODE_BYTES;
+    if (node == region->fresh.node && address - node - 4u < 16u) {
+        return false; /* its links are not used yet */
+    }
+    return address - block.address < 4u || address >= node;
+}
+
+/* Where it may end in a header, that is the one: what lies before it is payload. */
+bool damage_leaves_mark(const struct twin *twin, const struct damage *damage) {
+    struct model_block block = {0};
+    uint32_t last = damage->address + damage->length - 1u;
+    uint32_t r = damage_region(twin, last);
+    if (damage->length < 2u || r == WM_HEAP_REGIONS_MAX) {
+        return false;
+    }
+    uint32_t header = twin->build->state->regions[r].end;
+    if (last < header) {
+        if (!model_find(twin->model, last, &block) || !block.live) {
+            return false;
+        }
+        header = block.address;
+    }
+    uint32_t mixed = word_at(header + 4u) ^ word_at(header + 8u);
+    if (twin->build->tracing) {
+        uint32_t line = word_at(header + 20u);
+        mixed ^= word_at(header + 16u) ^ (line << 8 | line >> 24);
+    }
+    return mixed == ~(mixed << 16 | mixed >> 16);
 }

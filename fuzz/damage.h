@@ -44,4 +44,8 @@ bool damage_is_protected(const struct twin *twin, uint32_t address);
 /* The joined region whose row holds the address; WM_HEAP_REGIONS_MAX: none. */
 uint32_t damage_region(const struct twin *twin, uint32_t address);
 
+/* After it: does the mark in the live block's header (core/layout.h), which has 16 bits, happen to
+ * be right still? No damage of one byte leaves it so. */
+bool damage_leaves_mark(const struct twin *twin, const struct damage *damage);
+
 #endif

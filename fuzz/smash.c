@@ -214,14 +214,6 @@ static void survive_copied(const struct survivor *survivor, const struct live *o
     }
 }
 
-/* Realloc in place that meets the damage while it shrinks a block may have begun to make a free
- * block of what lies behind the new size. */
-static void realloc_gave_up(struct survivor *survivor, const struct live *live, uint32_t size) {
-    if (size < live->size) {
-        memset(&survivor->known[arena_index(live->pointer) + size], false, live->size - size);
-    }
-}
-
 static void survive_realloc(struct survivor *survivor, const struct program_call *call) {
     struct live *old = live_of(survivor, call->slot);
     uint64_t size = survive_size(survivor, call);
@@ -239,9 +231,6 @@ static void survive_realloc(struct survivor *survivor, const struct program_call
         wm_heap_caps_realloc_tracing(w800_pointer(old->pointer), size, caps_of(call->caps),
                                      twin_site, (int)survivor->twin->call);
     if (result == NULL) {
-        if (memcmp(survivor->closed, survivor->reported, sizeof survivor->closed) != 0) {
-            realloc_gave_up(survivor, old, (uint32_t)size);
-        }
         return;
     }
     struct live live = {w800_address(result), (uint32_t)size, call->slot,
@@ -445,7 +434,7 @@ static bool smash(struct twin *twin, struct damages *damages, const struct progr
     }
     survivor_start(twin, damages);
     survive_smash(&survivor, call);
-    CHECK(&survivor, !wm_heap_check(WM_HEAP_NO_REGION, &fault),
+    CHECK(&survivor, !wm_heap_check(WM_HEAP_NO_REGION, &fault) || damage_leaves_mark(twin, &damage),
           "%u bytes changed from 0x%08x, and the check notices nothing", damage.length,
           damage.address);
     return true;

@@ -167,10 +167,11 @@ static void show_place(const struct explanation *e, uint32_t address) {
             in_region = true;
             (void)e->build->walk(i, find_block, &search);
         } else if (address - region->tail < region->end - region->tail) {
-            fprintf(e->out, "    in %s's free memory behind the last block\n", region->name);
+            fprintf(e->out, "    in %s's free memory behind the last block\n",
+                    e->input->header->regions[i].name);
             return;
         } else if (region->end != 0 && address - region->end < e->build->header_size) {
-            fprintf(e->out, "    in %s's end marker, its %s\n", region->name,
+            fprintf(e->out, "    in %s's end marker, its %s\n", e->input->header->regions[i].name,
                     word_name(e->build, true, address - region->end));
             return;
         }
@@ -239,8 +240,6 @@ static const struct word state_words[] = {
     STATE_WORD(region_count),
     STATE_WORD(total.free_bytes),
     STATE_WORD(total.lowest),
-    STATE_WORD(internal.free_bytes),
-    STATE_WORD(internal.lowest),
     STATE_WORD(counters.allocs),
     STATE_WORD(counters.frees),
     STATE_WORD(counters.failed),
@@ -249,10 +248,11 @@ static const struct word state_words[] = {
     STATE_WORD(counters.refused),
 };
 static const struct word region_words[] = {
-    REGION_WORD(state),        REGION_WORD(lacks),        REGION_WORD(eighths),
-    REGION_WORD(start),        REGION_WORD(tail),         REGION_WORD(end),
-    REGION_WORD(root.node),    REGION_WORD(root.largest), REGION_WORD(level.free_bytes),
-    REGION_WORD(level.lowest), REGION_WORD(owner),        REGION_WORD(table_caps),
+    REGION_WORD(state),         REGION_WORD(lacks),        REGION_WORD(eighths),
+    REGION_WORD(start),         REGION_WORD(tail),         REGION_WORD(end),
+    REGION_WORD(root.node),     REGION_WORD(root.largest), REGION_WORD(fresh.node),
+    REGION_WORD(fresh.largest), REGION_WORD(level.lowest), REGION_WORD(level.free_bytes),
+    REGION_WORD(table_caps),
 };
 static const struct word fault_words[] = {
     FAULT_WORD(kind),    FAULT_WORD(check),   FAULT_WORD(region),   FAULT_WORD(block),

@@ -134,6 +134,11 @@ static uint32_t digest_header(const struct crosscheck_run *run, uint32_t digest,
 /* The links and nodes from a region's root down the way of a key. */
 static uint32_t digest_path(const struct crosscheck_run *run, uint32_t digest,
                             const struct wm_heap_region *region, uint32_t key) {
+    const struct wm_heap_link fresh = region->fresh;
+    digest = digest_add(digest_add(digest, fresh.node), fresh.largest);
+    if (is_words(run, fresh.node, sizeof(struct wm_heap_node))) {
+        digest = digest_words(digest, bytes_at(fresh.node), sizeof(struct wm_heap_node) / 4u);
+    }
     struct wm_heap_link link = region->root;
     for (uint32_t left = 32; left > 0; left--) {
         digest = digest_add(digest_add(digest, link.node), link.largest);

@@ -508,7 +508,15 @@ uint32_t model_caps_free_size(const struct model *model, uint32_t caps) {
 }
 
 uint32_t model_caps_minimum_free_size(const struct model *model, uint32_t caps) {
-    return model->minimum[regions_serving(model, caps)]; /* of no region: 0 */
+    uint32_t set = regions_serving(model, caps);
+    uint32_t others = 0;
+    uint32_t sum = 0;
+    for (uint32_t i = 0; i < model->region_count; i++) {
+        bool serves = (set >> i & 1u) != 0;
+        others += model->regions[i].joined && !serves;
+        sum += serves ? model->minimum[1u << i] : 0;
+    }
+    return others == 0 ? model->minimum[all_regions(model)] : sum;
 }
 
 uint32_t model_caps_largest_free_block(const struct model *model, uint32_t caps) {

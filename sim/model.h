@@ -70,8 +70,8 @@ enum model_free_result model_classify(const struct model *model, uint32_t pointe
 
 /* Sums as wm_heap_get_free_size, wm_heap_get_minimum_ever_free_size and the
  * per-capability queries must return them: whole blocks, headers included. caps 0 means
- * DEFAULT; 0 if no region serves them. A minimum is that of the sum, since the creation
- * or since the latest append of a region that belongs to it. */
+ * DEFAULT; 0 if no region serves them. The total's minimum is since the creation or the latest
+ * append; a capability's is that, or the sum of its regions' (core/wm_heap_debug.h). */
 uint32_t model_free_size(const struct model *model);
 uint32_t model_minimum_free_size(const struct model *model);
 uint32_t model_caps_free_size(const struct model *model, uint32_t caps);

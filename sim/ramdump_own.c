@@ -2,8 +2,8 @@
  *
  * Dumps of our own core, recognised by the magic in its state. The state says all that the
  * SDK's has to be guessed for: build, bounds, and the first fault that the core reported. A
- * live header carries a seal over its words (core/layout.h), so a changed one is found with
- * certainty; which word changed is told by what of it is still plausible.
+ * live header carries a seal over its size and a mark over its other words (core/layout.h), which
+ * tell a changed one; which word changed is told by what of it is still plausible.
  *
  * The layout is decoded here for any build, where the core knows only the one it is compiled
  * for. On the chip the state's last two words are 4 bytes wide; nothing behind the first
@@ -25,8 +25,7 @@
 #define NODE_BYTES 24u
 #define CANARY 0xa5a5a5a5u
 #define GUARD_BYTE 0x5au
-#define SEAL_FACTOR 0x9e3779b1u
-#define OWNER_TAG 0xb1u
+#define OWNER_WORDS 0xffffu
 #define FINDINGS_MAX 100u /* then it is no heap any more, and nobody reads on */
 
 struct own {
@@ -49,8 +48,10 @@ static bool state_is_plausible(const struct wm_heap_state *state) {
     }
     for (uint32_t i = 0; i < state->region_count; ++i) {
         const struct wm_heap_region *region = &state->regions[i];
-        if (region->state > WM_HEAP_REGION_CLOSED || region->start > region->tail ||
-            region->tail > region->end || ((region->start | region->tail) & 7u) != 0) {
+        if (region->state > WM_HEAP_REGION_CLOSED ||
+            (region->state != WM_HEAP_REGION_ABSENT &&
+             (region->start > region->tail || region->tail > region->end ||
+              ((region->start | region->tail) & 7u) != 0))) {
             return false;
         }
     }
@@ -86,19 +87,31 @@ static uint32_t size_at(const struct own *own, uint32_t address) {
     return word(own, address) & ~FLAGS;
 }
 
+/* Of a header's or a node's first word. */
 static uint32_t seal_of(const struct own *own, uint32_t address) {
+    return ~(address ^ word(own, address));
+}
+
+/* The owner word that belongs to a header's other words. */
+static uint32_t owner_of(const struct own *own, uint32_t address) {
+    const uint32_t words = word(own, address + 4) & OWNER_WORDS;
     const uint32_t site = own->tracing ? word(own, address + 16) : 0;
     const uint32_t line = own->tracing ? word(own, address + 20) : 0;
-    return address ^ word(own, address) ^
-           ((word(own, address + 4) + site) * SEAL_FACTOR + word(own, address + 8) + line);
+    const uint32_t mixed = words ^ word(own, address + 8) ^ site ^ (line << 8 | line >> 24);
+    return words | ~(mixed ^ mixed >> 16) << 16;
+}
+
+/* Bytes of a block that were not asked for; the header's among them. */
+static uint32_t surplus_at(const struct own *own, uint32_t address) {
+    return word(own, address + 4) & 0xffu;
 }
 
 static bool is_live(const struct own *own, const struct wm_heap_region *region, uint32_t at) {
     const uint32_t size = size_at(own, at);
-    const uint32_t slack = word(own, at + 4) & 0xffu;
     return at < region->tail && ramdump_holds(own->memory, at, own->header_size) &&
            (word(own, at) & ALLOCATED) != 0 && word(own, at + 12) == seal_of(own, at) &&
-           size <= region->tail - at && size > own->header_size + slack;
+           word(own, at + 4) == owner_of(own, at) && size <= region->tail - at &&
+           size > own->header_size && size > surplus_at(own, at);
 }
 
 /* A free block begins with its size and ends with its node. */
@@ -113,7 +126,7 @@ static bool is_free(const struct own *own, const struct wm_heap_region *region, 
     const uint32_t size = word(own, at);
     const uint32_t node = at + size - NODE_BYTES;
     return front_is_plausible(own, region, at) && word(own, node) == size &&
-           word(own, node + 20) == ~(node ^ size);
+           word(own, node + 20) == seal_of(own, node);
 }
 
 static uint32_t next_sound(const struct own *own, const struct wm_heap_region *region,
@@ -136,8 +149,8 @@ static uint32_t broken_canary(const struct own *own, uint32_t at) {
 
 static uint32_t broken_guard(const struct own *own, uint32_t at) {
     const uint32_t end = at + size_at(own, at);
-    for (uint32_t byte = end - (word(own, at + 4) & 0xffu); own->comprehensive && byte < end;
-         ++byte) {
+    for (uint32_t byte = end - surplus_at(own, at) + own->header_size;
+         own->comprehensive && byte < end; ++byte) {
         if (ramdump_byte(own->memory, byte) != GUARD_BYTE) {
             return byte;
         }
@@ -199,13 +212,13 @@ static bool judge_payload(const struct own *own, uint32_t at) {
     return true;
 }
 
-/* Size and owner stand first: an overrun of the block before cannot leave both plausible
- * and change what stands behind them. */
+/* Size stands first: an overrun of the block before cannot leave it plausible and change what
+ * stands behind it. */
 static bool low_end_is_intact(const struct own *own, const struct wm_heap_region *region,
                               uint32_t at) {
     const uint32_t behind = at + size_at(own, at);
-    return (word(own, at) & ALLOCATED) != 0 && word(own, at + 4) >> 24 == OWNER_TAG &&
-           size_at(own, at) <= region->tail - at && size_at(own, at) > own->header_size &&
+    return (word(own, at) & ALLOCATED) != 0 && size_at(own, at) <= region->tail - at &&
+           size_at(own, at) > own->header_size &&
            (behind == region->tail || is_live(own, region, behind) || is_free(own, region, behind));
 }
 
@@ -252,11 +265,14 @@ static bool judge_smashed(const struct own *own, const struct wm_heap_region *re
         return false;
     }
     finding->victim = underflow ? 0 : at + own->header_size;
+    const bool sealed = word(own, at + 12) == seal_of(own, at);
     return finding_evidence(finding,
                             "0x%08" PRIx32 ": header of 0x%08" PRIx32
-                            " is smashed, its seal 0x%08" PRIx32
+                            " is smashed, its %s 0x%08" PRIx32
                             " does not match its words (0x%08" PRIx32 ")\n",
-                            at, at + own->header_size, word(own, at + 12), seal_of(own, at)) &&
+                            at, at + own->header_size, sealed ? "mark" : "seal",
+                            word(own, sealed ? at + 4 : at + 12),
+                            sealed ? owner_of(own, at) : seal_of(own, at)) &&
            ramdump_evidence_bytes(own->memory, at - 16, at + own->header_size + 16, finding);
 }
 
@@ -268,7 +284,7 @@ static bool add_block(const struct own *own, uint32_t at, uint32_t size, enum im
     if (state == IMAGE_LIVE) {
         char site[1100];
         block.pointer = at + own->header_size;
-        block.requested = size - own->header_size - (word(own, at + 4) & 0xffu);
+        block.requested = size - surplus_at(own, at);
         block.caps = word(own, at + 4) >> 8 & 0xffu;
         block.order = word(own, at + 8); /* for now the sequence number */
         if (own->tracing) {

@@ -285,7 +285,7 @@ static void picture_draw(const struct replay *replay, FILE *out, const char *lab
         }
         struct picture picture = {
             .replay = replay, .out = out, .address = address, .label = label, .behind = -1};
-        fprintf(out, "  %s\n", region->name);
+        fprintf(out, "  %s\n", replay->trace->regions[i].name);
         if (!replay->build->walk(i, picture_visit, &picture)) {
             fprintf(out, "    (a smashed header ends the picture here)\n");
         }

@@ -352,8 +352,10 @@ static bool is_protected(const struct scene *scene, const struct wm_heap_block *
     if (block->address == region->tail) {
         return scene->build->comprehensive;
     }
+    uint32_t node = block->address + block->size - NODE_BYTES;
+    bool links = address - node - 4u < 16u; /* a node that is not in the tree yet has none */
     return scene->build->comprehensive || address - block->address < 4 ||
-           block->address + block->size - address <= NODE_BYTES;
+           (address >= node && (node != region->fresh.node || !links));
 }
 
 /* Eight flipped bits, all zeros, all ones, one more, and what poisoning itself writes. */
@@ -482,7 +484,8 @@ Test(smash, links_and_sizes_that_look_sound_are_noticed_and_harmless) {
                 smash_with(&scene, i, block->address, &distance, 4, BURSTS);
                 uint32_t node = block->address + block->size - NODE_BYTES;
                 uint32_t other_node = other + scene.blocks[j].size - NODE_BYTES;
-                for (uint32_t link = 4; !block->live && link <= 12; link += 8) {
+                bool in_tree = !block->live && node != scene.state.regions[0].fresh.node;
+                for (uint32_t link = 4; in_tree && link <= 12; link += 8) {
                     smash_with(&scene, i, node + link, &other, 4, BURSTS);
                     smash_with(&scene, i, node + link, &other_node, 4, BURSTS);
                 }

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Holes come and go. These are functions, not inlined, because that leaves each of them registers
+ * enough: less time than one large function that spills them, and less code.
+ */
+#include "hole.h"
+
+__attribute__((always_inline)) static inline struct wm_heap_link **
+find(struct wm_heap_region *region, uint32_t want, struct tree_path *path) {
+    struct wm_heap_link **end = TREE_PATH_ROOT(path);
+    if (region->root.largest >= want) {
+        end = tree_first_fit(span_of(region), &region->root, want, path);
+        if (end == NULL || region->fresh.largest < want || region->fresh.node > (*end)->node) {
+            return end;
+        }
+        end = TREE_PATH_ROOT(path);
+    }
+    *end = &region->fresh;
+    return end;
+}
+
+struct wm_heap_link **hole_path(struct wm_heap_region *region, uint32_t node,
+                                struct tree_path *path) {
+    if (region->fresh.node == node) {
+        struct wm_heap_link **end = TREE_PATH_ROOT(path);
+        *end = &region->fresh;
+        return end;
+    }
+    return tree_find(region, node, path);
+}
+
+/* The fresh hole is none any more. Returns where it began. */
+static inline uint32_t fresh_out(struct wm_heap_region *region) {
+    uint32_t node = region->fresh.node;
+    uint32_t front = node + NODE_BYTES - region->fresh.largest;
+    node_at(node)->seal = 0;
+    region->fresh = (struct wm_heap_link){0, 0};
+    return front;
+}
+
+/* Writes what says where a hole begins, and its size. */
+static inline void hole_write(uint32_t address, uint32_t front, uint32_t size) {
+    struct wm_heap_node *node = node_at(address);
+    node->size = size;
+    node->seal = size_seal(address, size);
+    front_write(front, size);
+}
+
+/* The hole to whose node, a sealed one, the path's link at `end` leads begins elsewhere now. */
+INLINE_FOR_SPEED void hole_resize(struct wm_heap_region *region, struct tree_path *path,
+                                  struct wm_heap_link **end, uint32_t front) {
+    struct wm_heap_link *link = *end;
+    uint32_t size = link->node + NODE_BYTES - front;
+    hole_write(link->node, front, size);
+    if (link == &region->fresh) {
+        link->largest = size;
+    } else {
+        tree_settle(end - 1, TREE_PATH_ROOT(path));
+    }
+}
+
+__attribute__((always_inline)) static inline struct piece cut(struct wm_heap_region *region,
+                                                              struct tree_path *path,
+                                                              struct wm_heap_link **end,
+                                                              uint32_t want) {
+    const struct piece damage = {0, 0};
+    if (end == NULL) {
+        return damage;
+    }
+    struct wm_heap_link *link = *end;
+    uint32_t address = link->node;
+    struct wm_heap_node *node = node_at(address);
+    uint32_t size = node->size;
+    uint32_t block = address + NODE_BYTES - size;
+    if (node->seal != size_seal(address, size) || size < want ||
+        !span_holds(span_of(region), block) || header_at(block)->size_flags != size) {
+        return damage;
+    }
+    uint32_t rest = size - want;
+    if (rest > SPLIT_OVER) {
+        if (hole_pattern_broken(block, size, want) != 0) {
+            return damage;
+        }
+        hole_resize(region, path, end, block + want);
+        return (struct piece){block, want};
+    }
+    uint32_t next = address + NODE_BYTES;
+    struct wm_heap_header *behind = header_at(next);
+    if (next >= region->tail || (behind->size_flags & PREVIOUS_FREE) == 0 ||
+        !header_is_sealed(next) || hole_pattern_broken(block, size, size) != 0 ||
+        (link == &region->fresh && fresh_pattern_broken(address) != 0)) {
+        return damage;
+    }
+    if (link == &region->fresh) {
+        (void)fresh_out(region);
+    } else if (!tree_remove(region, path, end)) {
+        return damage;
+    }
+    header_toggle_previous_free(behind);
+    return (struct piece){block, size};
+}
+
+struct piece hole_take(struct wm_heap_region *region, uint32_t want) {
+    struct tree_path path;
+    struct wm_heap_link **end = find(region, want, &path);
+    return cut(region, &path, end, want);
+}
+
+struct wm_heap_link **hole_find(struct wm_heap_region *region, uint32_t want,
+                                struct tree_path *path) {
+    return find(region, want, path);
+}
+
+struct piece hole_cut(struct wm_heap_region *region, struct tree_path *path,
+                      struct wm_heap_link **end, uint32_t want) {
+    return cut(region, path, end, want);
+}
+
+uint32_t hole_at(const struct wm_heap_region *region, uint32_t front) {
+    if (!span_holds(span_of(region), front)) {
+        return 0;
+    }
+    uint32_t node = front + header_at(front)->size_flags - NODE_BYTES;
+    return node_front(region, node) == front ? node : 0;
+}
+
+bool hole_put(struct wm_heap_region *region, uint32_t front, uint32_t end) {
+    uint32_t address = end - NODE_BYTES;
+    uint32_t size = end - front;
+    uint32_t older = region->fresh.node;
+    if (older != 0 && !tree_insert(span_of(region), &region->root, older, region->fresh.largest)) {
+        return false;
+    }
+    region->fresh = (struct wm_heap_link){address, size};
+    hole_write(address, front, size);
+    fresh_pattern_fill(address);
+    header_toggle_previous_free(header_at(end));
+    return true;
+}
+
+bool hole_grow(struct wm_heap_region *region, uint32_t node, uint32_t front) {
+    struct tree_path path;
+    struct wm_heap_link **end = hole_path(region, node, &path);
+    if (end == NULL) {
+        return false;
+    }
+    hole_resize(region, &path, end, front);
+    return true;
+}
+
+uint32_t hole_out(struct wm_heap_region *region, uint32_t node) {
+    if (node == region->fresh.node) {
+        return fresh_out(region);
+    }
+    struct tree_path path;
+    uint32_t front = node_front(region, node);
+    struct wm_heap_link **end = tree_find(region, node, &path);
+    return front != 0 && end != NULL && tree_remove(region, &path, end) ? front : 0;
+}
