@@ -15,17 +15,20 @@
 
 struct arguments {
     const struct heap_build *build; /* NULL: all */
+    size_t last;                    /* calls that count */
     bool json;
     const char *programs;
     char **files;
     size_t file_count;
 };
 
-enum { OPTION_BUILD = 256, OPTION_JSON, OPTION_PROGRAMS };
+enum { OPTION_BUILD = 256, OPTION_JSON, OPTION_LAST, OPTION_PROGRAMS };
 
 static const struct argp_option option_table[] = {
     {"build", OPTION_BUILD, "NAME", 0, CSKY_BUILD_HELP, 0},
     {"json", OPTION_JSON, NULL, 0, "One JSON object a build", 0},
+    {"last", OPTION_LAST, "N", 0,
+     "Count the last N calls of alloc and free only: those before build a heap up", 0},
     {"program-dir", OPTION_PROGRAMS, "FOLDER", 0, CSKY_PROGRAMS_HELP, 0},
     {0}};
 
@@ -49,6 +52,11 @@ static error_t parse_option(int key, char *value, struct argp_state *state) {
         return 0;
     case OPTION_JSON:
         arguments->json = true;
+        return 0;
+    case OPTION_LAST:
+        if (!number_parse(value, &arguments->last)) {
+            argp_error(state, "--last=%s: a number of calls from 1 is needed", value);
+        }
         return 0;
     case OPTION_PROGRAMS:
         arguments->programs = value;
@@ -131,7 +139,7 @@ static int run_build(const struct arguments *arguments, const char *programs, co
                      const struct trace *trace, const struct heap_build *build) {
     struct cost_result result;
     struct trace_error error;
-    bool ran = cost_trace(trace, build, programs, &result, &error);
+    bool ran = cost_trace(trace, build, programs, arguments->last, &result, &error);
     progress_end();
     if (!ran) {
         fprintf(stderr, "wmheap: %s: %s\n", shown, error.text);
@@ -175,7 +183,7 @@ static int run_file(const struct arguments *arguments, const char *programs, con
 int command_cost(int argc, char **argv) {
     static const struct argp parser = {option_table, parse_option, "TRACE...", help_text,
                                        NULL,         NULL,         NULL};
-    struct arguments arguments = {.build = NULL};
+    struct arguments arguments = {.build = NULL, .last = SIZE_MAX};
     options_parse(&parser, "cost", argc, argv, &arguments);
     char *programs = csky_programs_find(arguments.programs);
     int status = programs != NULL ? STATUS_OK : STATUS_UNUSABLE;

@@ -60,16 +60,6 @@ static const char help_text[] =
     "Exit status: 0 equal, 1 a difference, 2 unusable input or usage, or no C-SKY programs; over "
     "several files the highest.";
 
-static bool parse_number(const char *text, size_t *value) {
-    char *end;
-    if (*text < '1' || *text > '9') {
-        return false;
-    }
-    unsigned long long number = strtoull(text, &end, 10);
-    *value = (size_t)number;
-    return *end == '\0' && number < UINT32_MAX;
-}
-
 static error_t parse_option(int key, char *value, struct argp_state *state) {
     struct arguments *arguments = state->input;
     switch (key) {
@@ -89,12 +79,12 @@ static error_t parse_option(int key, char *value, struct argp_state *state) {
         arguments->json = true;
         return 0;
     case OPTION_STOP_AT:
-        if (!parse_number(value, &arguments->stop_at)) {
+        if (!number_parse(value, &arguments->stop_at)) {
             argp_error(state, "--stop-at=%s: the number of an event from 1 is needed", value);
         }
         return 0;
     case OPTION_PATIENCE:
-        if (!parse_number(value, &arguments->patience)) {
+        if (!number_parse(value, &arguments->patience)) {
             argp_error(state, "--patience=%s: a number of millions from 1 is needed", value);
         }
         return 0;

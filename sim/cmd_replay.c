@@ -77,16 +77,6 @@ static bool parse_print(char *list, unsigned *print) {
     return true;
 }
 
-static bool parse_number(const char *text, size_t *value) {
-    char *end;
-    if (*text < '0' || *text > '9') {
-        return false;
-    }
-    unsigned long long number = strtoull(text, &end, 10);
-    *value = (size_t)number;
-    return *end == '\0' && number > 0 && number < SIZE_MAX;
-}
-
 static error_t parse_option(int key, char *value, struct argp_state *state) {
     static const char *const depths[] = {"off", "addresses", "model", "full"};
     struct arguments *arguments = state->input;
@@ -103,7 +93,7 @@ static error_t parse_option(int key, char *value, struct argp_state *state) {
         arguments->json = true;
         return 0;
     case OPTION_STOP_AT:
-        if (!parse_number(value, &arguments->options.stop_at)) {
+        if (!number_parse(value, &arguments->options.stop_at)) {
             argp_error(state, "--stop-at=%s: the number of an event from 1 is needed", value);
         }
         return 0;

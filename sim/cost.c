@@ -61,8 +61,9 @@ struct meter {
     uint64_t lock_instructions; /* of the lock function itself */
     uint64_t held_since;
     uint32_t depth;
-    uint32_t longest; /* in the call that runs */
-    char *crash;      /* of the result */
+    uint32_t longest;   /* in the call that runs */
+    size_t first_event; /* that counts, from 1 */
+    char *crash;        /* of the result */
 };
 
 /* --- calls ------------------------------------------------------------------------------------ */
@@ -100,6 +101,9 @@ static bool call_counted(struct meter *meter, enum function function, const uint
     meter->depth = 0;
     if (!call(meter, function, arguments, result)) {
         return false;
+    }
+    if (event < meter->first_event) {
+        return true;
     }
     uint64_t count = csky_instructions(meter->machine) - before;
     tally->counts[tally->calls++] = (uint32_t)count; /* CALL_LIMIT fits */
@@ -235,6 +239,16 @@ static bool is_own_build(const struct trace *trace, const struct heap_build *bui
     return heap_build_find(trace->config.tracing, trace->config.poisoning) == build;
 }
 
+/* Where the last so many allocs and frees begin. */
+static size_t first_event_of(const struct crosscheck_input *input, size_t last) {
+    uint32_t i = input->header->op_count;
+    while (i > 0 && last > 0) {
+        enum crosscheck_op_kind kind = (enum crosscheck_op_kind)input->ops[--i].kind;
+        last -= kind == CROSSCHECK_ALLOC || kind == CROSSCHECK_FREE || kind == CROSSCHECK_FREEADDR;
+    }
+    return i + 1u;
+}
+
 static bool run_trace(struct meter *meter, const struct trace *trace, bool judge,
                       struct cost_result *result) {
     const struct crosscheck_header *header = meter->input.header;
@@ -344,13 +358,14 @@ static bool measure(struct meter *meter, const struct trace *trace, const char *
 }
 
 bool cost_trace(const struct trace *trace, const struct heap_build *build, const char *programs,
-                struct cost_result *result, struct trace_error *error) {
+                size_t last, struct cost_result *result, struct trace_error *error) {
     struct meter meter = {.crash = result->crash};
     char *program = NULL;
     *result = (struct cost_result){.mismatches = 0};
     if (!crosscheck_input_make(&meter.input, trace, build, 0, error)) {
         return false;
     }
+    meter.first_event = first_event_of(&meter.input, last);
     bool good = false;
     if (asprintf(&program, "%s/crosscheck-%s", programs, build->name) < 0) {
         program = NULL;

@@ -32,9 +32,10 @@ struct cost_result {
     char crash[256]; /* how the program crashed, or "" */
 };
 
-/* False with one line in *error if it cannot be run. Cost: the instructions, at the
+/* Counts the last so many allocs and frees of the trace; SIZE_MAX: all. False with one line in
+ * *error if it cannot be run. Cost: the instructions, at the
  * interpreter's speed. */
 bool cost_trace(const struct trace *trace, const struct heap_build *build, const char *programs,
-                struct cost_result *result, struct trace_error *error);
+                size_t last, struct cost_result *result, struct trace_error *error);
 
 #endif

@@ -61,6 +61,16 @@ uint32_t option_base(struct argp_state *state, const char *value) {
     return (uint32_t)base;
 }
 
+bool number_parse(const char *text, size_t *value) {
+    char *end;
+    if (*text < '0' || *text > '9') {
+        return false;
+    }
+    unsigned long long number = strtoull(text, &end, 10);
+    *value = (size_t)number;
+    return *end == '\0' && number > 0 && number < UINT32_MAX;
+}
+
 error_t in_out_parse(int key, const char *value, struct argp_state *state, struct in_out *files) {
     switch (key) {
     case ARGP_KEY_ARG:

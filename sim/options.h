@@ -30,6 +30,9 @@ uint32_t option_psram(struct argp_state *state, const char *value);
 /* --base ADDR. */
 uint32_t option_base(struct argp_state *state, const char *value);
 
+/* Reads a decimal number from 1. False if the text is none. */
+bool number_parse(const char *text, size_t *value);
+
 /* One file to read, and one to write or NULL. */
 struct in_out {
     const char *in;

@@ -28,7 +28,8 @@ static struct cost_result cost_of(const char *text, const struct heap_build *bui
     struct trace_error error;
     struct cost_result result;
     cr_assert(trace_read_memory(&trace, text, strlen(text), "text", &error), "%s", error.text);
-    cr_assert(cost_trace(&trace, build, CSKY_PROGRAMS, &result, &error), "%s", error.text);
+    cr_assert(cost_trace(&trace, build, CSKY_PROGRAMS, SIZE_MAX, &result, &error), "%s",
+              error.text);
     cr_assert_str_empty(result.crash);
     trace_free(&trace);
     return result;
@@ -58,6 +59,26 @@ Test(cost, allocs_and_frees_are_counted_and_nothing_else) {
                       result.all.calls == rows[i].allocs + rows[i].frees,
                   "row %zu: %zu allocs, %zu frees", i, result.alloc.calls, result.free.calls);
     }
+}
+
+Test(cost, only_the_last_calls_count_if_so_many_are_asked_for) {
+    static const char text[] =
+        HEAD "alloc 1 8 0\nalloc 2 24 0\nappend PSRAM\nfree 1\nalloc 3 300 0\n"
+             "realloc 3 100 0\nfree 2\nexpect free=1\n";
+    static const size_t allocs[] = {0, 1, 1, 2, 3, 3}; /* of the last 1, 2, ... */
+    struct trace trace;
+    struct trace_error error;
+    cr_assert(trace_read_memory(&trace, text, strlen(text), "text", &error), "%s", error.text);
+    for (size_t last = 1; last <= COUNT(allocs); last++) {
+        struct cost_result result;
+        cr_assert(cost_trace(&trace, own(), CSKY_PROGRAMS, last, &result, &error), "%s",
+                  error.text);
+        size_t counted = last < 5 ? last : 5;
+        cr_expect(result.all.calls == counted && result.alloc.calls == allocs[last - 1],
+                  "the last %zu: %zu calls, %zu allocs", last, result.all.calls,
+                  result.alloc.calls);
+    }
+    trace_free(&trace);
 }
 
 /* Cheap calls that are all the same, and a dear one behind them: of a hundred calls the 99th
