@@ -20,27 +20,3 @@ double figures_percentile(const double *figures, size_t count, double share) {
     size_t index = rank < 1.0 ? 0 : (size_t)rank - 1u;
     return figures[index < count ? index : count - 1u];
 }
-
-bool figures_exponent(const double *x, const double *y, size_t count, double *exponent) {
-    double mean_x = 0.0;
-    double mean_y = 0.0;
-    double covariance = 0.0;
-    double variance = 0.0;
-    for (size_t i = 0; i < count; i++) {
-        if (!(x[i] > 0.0 && y[i] > 0.0)) {
-            return false;
-        }
-        mean_x += log(x[i]) / (double)count;
-        mean_y += log(y[i]) / (double)count;
-    }
-    for (size_t i = 0; i < count; i++) {
-        double distance = log(x[i]) - mean_x;
-        covariance += distance * (log(y[i]) - mean_y);
-        variance += distance * distance;
-    }
-    if (!(variance > 1e-12)) {
-        return false;
-    }
-    *exponent = covariance / variance;
-    return true;
-}

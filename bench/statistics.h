@@ -5,7 +5,6 @@
 #ifndef BENCH_STATISTICS_H
 #define BENCH_STATISTICS_H
 
-#include <stdbool.h>
 #include <stddef.h>
 
 /* Sorts, smallest first. */
@@ -14,9 +13,5 @@ void figures_sort(double *figures, size_t count);
 /* The smallest figure that `share` (0 to 1) of all do not exceed: the nearest rank, so it is one
  * of them, and with share 1 the largest. They must be sorted, at least one. */
 double figures_percentile(const double *figures, size_t count, double share);
-
-/* Fits y = c * x^exponent, least squares in the logarithms: 0 for what does not grow, 1 for what
- * grows as x does. False if there are not two different x, or if something is not positive. */
-bool figures_exponent(const double *x, const double *y, size_t count, double *exponent);
 
 #endif
