@@ -12,6 +12,7 @@
 
 #define REPETITIONS_MIN 5u
 #define REPETITIONS_MAX 2000u
+#define NOTHING_SECONDS 0.05 /* at most for each measurement of the loop alone */
 
 /* When to stop repeating. */
 struct budget {
@@ -121,14 +122,13 @@ static void count_instructions(struct calls *calls, const struct allocator *allo
 /* Times each call, into latencies_ns; what a call of nothing seems to take is taken off: the
  * clock, the loop, the switch and the indirect call. */
 static void measure_latencies(struct calls *calls, const struct allocator *allocator,
-                              double seconds, struct samples *samples,
+                              double seconds, double tick_ns, struct samples *samples,
                               struct measurement *measurement) {
-    double tick_ns = ticks_length_ns();
     uint64_t step = (uint64_t)(10.0 / tick_ns);
     const struct allocator *both[] = {&allocator_nothing, allocator};
     double nothing = 0.0;
     for (int i = 0; i < 2; i++) {
-        time_calls(calls, both[i], i == 0 ? 0.05 : seconds, step, samples);
+        time_calls(calls, both[i], i == 0 ? fmin(seconds, NOTHING_SECONDS) : seconds, step, samples);
         for (size_t call = 0; call < measurement->calls; call++) {
             double ticks = (double)samples[call].sum / (double)samples[call].count;
             measurement->latencies_ns[call] = fmax(ticks - nothing, 0.0) * tick_ns;
@@ -154,10 +154,12 @@ bool measure(struct calls *calls, const struct allocator *allocator, double seco
         return false;
     }
     unsigned ignored;
-    double loop = (double)fastest_pass(calls, &allocator_nothing, 0.05, &ignored);
+    double tick_ns = ticks_length_ns();
+    double quick = fmin(seconds, NOTHING_SECONDS);
+    double loop = (double)fastest_pass(calls, &allocator_nothing, quick, &ignored);
     double all = (double)fastest_pass(calls, allocator, seconds, &measurement->repetitions);
-    measurement->mean_ns = fmax(all - loop, 0.0) * ticks_length_ns() / (double)count;
-    measure_latencies(calls, allocator, seconds, samples, measurement);
+    measurement->mean_ns = fmax(all - loop, 0.0) * tick_ns / (double)count;
+    measure_latencies(calls, allocator, seconds, tick_ns, samples, measurement);
     count_instructions(calls, allocator, measurement);
     free(samples);
     return true;

@@ -34,14 +34,14 @@ static inline uint64_t ticks_now(void) {
 #endif
 }
 
-/* Nanoseconds of a tick, found out by waiting for 20 ms. */
+/* Nanoseconds of a tick, found out by waiting for 5 ms. */
 static inline double ticks_length_ns(void) {
     uint64_t began_ns = ticks_ns();
     uint64_t began = ticks_now();
     uint64_t ns;
     do {
         ns = ticks_ns() - began_ns;
-    } while (ns < 20000000u);
+    } while (ns < 5000000u);
     return (double)ns / (double)(ticks_now() - began);
 }
 
