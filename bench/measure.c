@@ -128,7 +128,8 @@ static void measure_latencies(struct calls *calls, const struct allocator *alloc
     const struct allocator *both[] = {&allocator_nothing, allocator};
     double nothing = 0.0;
     for (int i = 0; i < 2; i++) {
-        time_calls(calls, both[i], i == 0 ? fmin(seconds, NOTHING_SECONDS) : seconds, step, samples);
+        time_calls(calls, both[i], i == 0 ? fmin(seconds, NOTHING_SECONDS) : seconds, step,
+                   samples);
         for (size_t call = 0; call < measurement->calls; call++) {
             double ticks = (double)samples[call].sum / (double)samples[call].count;
             measurement->latencies_ns[call] = fmax(ticks - nothing, 0.0) * tick_ns;

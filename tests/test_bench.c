@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../bench/calls.h"
 #include "../bench/counter.h"
@@ -141,8 +142,9 @@ static struct footprint footprint_of(const char *events) {
 
 static void expect_sample(const struct footprint_sample *sample, size_t call, uint64_t blocks,
                           uint64_t bytes, uint64_t pages) {
-    cr_expect(sample->call == call && sample->live_blocks == blocks && sample->live_bytes == bytes &&
-                  sample->block_bytes == 64 * blocks && sample->page_bytes == 4096 * pages,
+    cr_expect(sample->call == call && sample->live_blocks == blocks &&
+                  sample->live_bytes == bytes && sample->block_bytes == 64 * blocks &&
+                  sample->page_bytes == 4096 * pages,
               "call %zu: %lu blocks, %lu bytes, %lu pages", sample->call, sample->live_blocks,
               sample->live_bytes, sample->page_bytes / 4096);
 }
@@ -162,8 +164,8 @@ Test(bench, memory_is_counted_block_by_block_and_page_by_page) {
         uint64_t blocks;
         uint64_t bytes;
         uint64_t pages;
-    } wanted[] = {{1, 100, 1}, {2, 117, 2}, {3, 4213, 3}, {2, 4113, 3},
-                  {1, 4096, 2}, {1, 50, 1}, {1, 50, 1}, {1, 50, 1}};
+    } wanted[] = {{1, 100, 1},  {2, 117, 2}, {3, 4213, 3}, {2, 4113, 3},
+                  {1, 4096, 2}, {1, 50, 1},  {1, 50, 1},   {1, 50, 1}};
     cr_assert_eq(got.sample_count, COUNT(wanted));
     for (size_t i = 0; i < COUNT(wanted); i++) {
         expect_sample(&got.samples[i], i + 1, wanted[i].blocks, wanted[i].bytes, wanted[i].pages);
@@ -189,7 +191,7 @@ Test(bench, a_percentile_is_the_smallest_figure_that_so_many_do_not_exceed) {
         figures[i] = (double)(i * 7 % 1000 + 1); /* 1 to 1000, in no order */
     }
     figures_sort(figures, COUNT(figures));
-    static const double wanted[][2] = {{0.0, 1.0},     {0.001, 1.0},   {0.0011, 2.0}, {0.5, 500.0},
+    static const double wanted[][2] = {{0.0, 1.0},    {0.001, 1.0},   {0.0011, 2.0}, {0.5, 500.0},
                                        {0.99, 990.0}, {0.999, 999.0}, {1.0, 1000.0}};
     for (size_t i = 0; i < COUNT(wanted); i++) {
         double got = figures_percentile(figures, COUNT(figures), wanted[i][0]);
