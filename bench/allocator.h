@@ -26,6 +26,7 @@ struct allocator {
     void (*free)(void *pointer);
     size_t (*block_bytes)(const void *pointer); /* what the live block takes, header included */
     void (*holes)(allocator_hole_fn *visit, void *context); /* NULL: cannot tell */
+    void (*version)(char *text, size_t size);               /* NULL: this project's */
 };
 
 extern const struct allocator allocator_core; /* this project's, in the trace's build */

@@ -15,6 +15,7 @@ static struct {
     void *(*realloc)(void *old, size_t size);
     void (*free)(void *pointer);
     size_t (*usable_size)(const void *pointer);
+    int (*version)(void);
 } mimalloc;
 
 /* dlsym's result is data to the compiler and a function to the linker. */
@@ -33,7 +34,8 @@ static bool mimalloc_open(const char **lack) {
     return library != NULL && find(library, "mi_malloc", &mimalloc.alloc) &&
            find(library, "mi_realloc", &mimalloc.realloc) &&
            find(library, "mi_free", &mimalloc.free) &&
-           find(library, "mi_usable_size", &mimalloc.usable_size);
+           find(library, "mi_usable_size", &mimalloc.usable_size) &&
+           find(library, "mi_version", &mimalloc.version);
 }
 
 static void *mimalloc_alloc(size_t size, uint32_t caps) {
@@ -51,6 +53,12 @@ static void mimalloc_free(void *pointer) { mimalloc.free(pointer); }
 /* Blocks have no headers of their own. */
 static size_t mimalloc_block_bytes(const void *pointer) { return mimalloc.usable_size(pointer); }
 
+/* 209 is 2.0.9. */
+static void mimalloc_version(char *text, size_t size) {
+    int version = mimalloc.version();
+    snprintf(text, size, "%d.%d.%d", version / 100, version / 10 % 10, version % 10);
+}
+
 const struct allocator allocator_mimalloc = {
     .name = "mimalloc",
     .open = mimalloc_open,
@@ -58,4 +66,5 @@ const struct allocator allocator_mimalloc = {
     .realloc = mimalloc_realloc,
     .free = mimalloc_free,
     .block_bytes = mimalloc_block_bytes,
+    .version = mimalloc_version,
 };

@@ -4,6 +4,7 @@
  */
 #include "allocator.h"
 
+#include <gnu/libc-version.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,6 +66,10 @@ static size_t glibc_block_bytes(const void *pointer) {
     return malloc_usable_size(usable.out) + sizeof(size_t);
 }
 
+static void glibc_version(char *text, size_t size) {
+    snprintf(text, size, "%s", gnu_get_libc_version());
+}
+
 const struct allocator allocator_glibc = {
     .name = "glibc",
     .open = open_nothing,
@@ -72,6 +77,7 @@ const struct allocator allocator_glibc = {
     .realloc = glibc_realloc,
     .free = free,
     .block_bytes = glibc_block_bytes,
+    .version = glibc_version,
 };
 
 /* --- no allocator at all ---------------------------------------------------------------------- */

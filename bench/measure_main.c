@@ -168,11 +168,16 @@ static json_t *json_over_time(const struct footprint *footprint) {
 static void print_result(const struct arguments *arguments, const struct measurement *measurement,
                          const struct footprint *footprint) {
     char digest[32];
+    char version[32];
     json_t *object = json_object();
     snprintf(digest, sizeof digest, "%016" PRIx64, footprint->digest);
     json_object_set_new(object, "workload",
                         json_text(arguments->name != NULL ? arguments->name : arguments->trace));
     json_object_set_new(object, "allocator", json_string(arguments->allocator->name));
+    if (arguments->allocator->version != NULL) {
+        arguments->allocator->version(version, sizeof version);
+        json_object_set_new(object, "version", json_string(version));
+    }
     json_object_set_new(object, "calls", json_count(measurement->calls));
     json_object_set_new(object, "ns", json_measurement(measurement));
     json_object_set_new(object, "instructions",

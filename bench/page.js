@@ -227,9 +227,10 @@ function drawWorkload(name) {
 function main() {
   Chart.defaults.color = style("--quiet");
   Chart.defaults.font.family = "system-ui, sans-serif";
-  const { host, compiler, csky_compiler, counts } = results.machine;
+  const { host, compiler, csky_compiler, counts, versions } = results.machine;
   element("machine").textContent =
-    `${host}; ${compiler}; C-SKY: ${csky_compiler}. Instructions on this machine are counted by ` +
+    `${host}; ${compiler}; glibc ${versions.glibc}; mimalloc ${versions.mimalloc}; ` +
+    `C-SKY: ${csky_compiler}. Instructions on this machine are counted by ` +
     (counts === "counter" ? "the processor." : results.quick ? "callgrind, which --quick leaves out." : "callgrind.");
   fillBars();
   fillRatios();

@@ -65,7 +65,7 @@ def in_order: reduce .[].workload as $name ([]; if index([$name]) then . else . 
 
 def workloads($cells; $csky):
     ($cells | map(select(is_growth | not))) as $cells
-    | [$cells | in_order[] as $name | $cells | map(select(.workload == $name))]
+    | [$cells | in_order[] as $name | map(select(.workload == $name))]
     | map((.[] | select(.allocator == "core")) as $core
           | {name: .[0].workload, calls: .[0].calls,
              csky: (first($csky[] | select(.workload == $core.workload) | figures) // null),
@@ -146,7 +146,8 @@ def address_faults($cells):
 | ($host | map(. + {instructions: instructions($callgrind; .)})) as $cells
 | workloads($cells; $csky) as $workloads
 | growth($cells; $csky) as $growth
-| {machine: $machine,
+| {machine: ($machine + {versions: ($host | map(select(.version)) | map({key: .allocator, value: .version})
+                                   | from_entries)}),
    quick: $quick,
    workloads: $workloads,
    growth: $growth,
