@@ -28,7 +28,14 @@ const struct allocator *allocator_find(const char *name) {
     return NULL;
 }
 
-const char *allocator_names(void) { return "core list list-plain glibc mimalloc nothing"; }
+const char *allocator_names(void) {
+    static char names[128];
+    for (size_t i = 0, at = 0; i < ALLOCATORS && at < sizeof names; i++) {
+        at += (size_t)snprintf(names + at, sizeof names - at, "%s%s", i == 0 ? "" : " ",
+                               allocators[i]->name);
+    }
+    return names;
+}
 
 bool allocator_machine_start(const struct trace *trace, struct trace_error *error) {
     struct w800_config config = workload_machine(trace, REPLAY_PSRAM_AS_TRACED);

@@ -83,8 +83,7 @@ void calls_free(struct calls *calls) {
     *calls = (struct calls){.count = 0};
 }
 
-void calls_begin(struct calls *calls, const struct allocator *allocator) {
-    (void)calls;
+void calls_begin(const struct allocator *allocator) {
     if (allocator->reset != NULL) {
         allocator->reset();
     }

@@ -32,8 +32,8 @@ struct calls {
 bool calls_read(struct calls *calls, const char *path, size_t last, struct trace_error *error);
 void calls_free(struct calls *calls);
 
-/* An empty heap and no pointers: before the first call, and after the last. */
-void calls_begin(struct calls *calls, const struct allocator *allocator);
+/* An empty heap, before the first call; and no pointers, after the last. */
+void calls_begin(const struct allocator *allocator);
 void calls_end(struct calls *calls, const struct allocator *allocator);
 
 /* Makes the calls from `from` up to and without `to`. Not inlined, so that a profiler can

@@ -201,10 +201,10 @@ bool footprint_take(struct calls *calls, const struct allocator *allocator,
     taker->calls = calls;
     taker->allocator = allocator;
     taker->footprint = footprint;
-    calls_begin(calls, allocator);
+    calls_begin(allocator);
     take_all(taker);
     calls_end(calls, allocator);
-    calls_begin(calls, allocator);
+    calls_begin(allocator);
     calls_make(calls, allocator, 0, footprint->peak.call);
     sample_holes(taker, &footprint->peak);
     calls_end(calls, allocator);

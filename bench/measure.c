@@ -35,7 +35,7 @@ static bool budget_left(struct budget *budget) {
 
 /* The heap as the measured calls find it. */
 static void prepare(struct calls *calls, const struct allocator *allocator) {
-    calls_begin(calls, allocator);
+    calls_begin(allocator);
     calls_make(calls, allocator, 0, calls->first);
 }
 

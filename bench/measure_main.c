@@ -211,7 +211,7 @@ static int run(const struct arguments *arguments, struct calls *calls) {
         return unusable(lack);
     }
     if (arguments->once) {
-        calls_begin(calls, arguments->allocator);
+        calls_begin(arguments->allocator);
         calls_make(calls, arguments->allocator, 0, calls->first);
         calls_make_measured(calls, arguments->allocator);
         return 0;
