@@ -18,8 +18,7 @@ struct arguments {
     size_t last;                    /* calls that count */
     bool json;
     const char *programs;
-    char **files;
-    size_t file_count;
+    struct inputs inputs;
 };
 
 enum { OPTION_BUILD = 256, OPTION_JSON, OPTION_LAST, OPTION_PROGRAMS };
@@ -61,15 +60,8 @@ static error_t parse_option(int key, char *value, struct argp_state *state) {
     case OPTION_PROGRAMS:
         arguments->programs = value;
         return 0;
-    case ARGP_KEY_ARGS:
-        arguments->files = state->argv + state->next;
-        arguments->file_count = (size_t)(state->argc - state->next);
-        return 0;
-    case ARGP_KEY_NO_ARGS:
-        argp_error(state, "a trace file is needed, or - for standard input");
-        return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return inputs_parse(key, state, &arguments->inputs, "a trace file");
     }
 }
 
@@ -135,11 +127,11 @@ static void print_findings(const char *shown, const struct trace *trace, const c
 
 /* --- one file --------------------------------------------------------------------------------- */
 
-static int run_build(const struct arguments *arguments, const char *programs, const char *shown,
+static int run_build(const struct arguments *arguments, const char *shown,
                      const struct trace *trace, const struct heap_build *build) {
     struct cost_result result;
     struct trace_error error;
-    bool ran = cost_trace(trace, build, programs, arguments->last, &result, &error);
+    bool ran = cost_trace(trace, build, arguments->programs, arguments->last, &result, &error);
     progress_end();
     if (!ran) {
         fprintf(stderr, "wmheap: %s: %s\n", shown, error.text);
@@ -154,8 +146,8 @@ static int run_build(const struct arguments *arguments, const char *programs, co
     return result.mismatches != 0 || result.crash[0] != '\0' ? STATUS_FINDING : STATUS_OK;
 }
 
-static int run_file(const struct arguments *arguments, const char *programs, const char *file,
-                    const char *shown) {
+static int run_file(const void *context, const char *file, const char *shown) {
+    const struct arguments *arguments = context;
     struct trace trace;
     struct trace_error error;
     progress_begin(shown);
@@ -170,7 +162,7 @@ static int run_file(const struct arguments *arguments, const char *programs, con
     int status = STATUS_OK;
     for (size_t i = 0; i < HEAP_BUILDS && status != STATUS_UNUSABLE; i++) {
         if (arguments->build == NULL || arguments->build == heap_builds[i]) {
-            int one = run_build(arguments, programs, shown, &trace, heap_builds[i]);
+            int one = run_build(arguments, shown, &trace, heap_builds[i]);
             status = one > status ? one : status;
         }
         progress_show(i + 1, HEAP_BUILDS);
@@ -186,16 +178,11 @@ int command_cost(int argc, char **argv) {
     struct arguments arguments = {.build = NULL, .last = SIZE_MAX};
     options_parse(&parser, "cost", argc, argv, &arguments);
     char *programs = csky_programs_find(arguments.programs);
-    int status = programs != NULL ? STATUS_OK : STATUS_UNUSABLE;
-    for (size_t i = 0; programs != NULL && i < arguments.file_count; i++) {
-        char *shown = name_shown(arguments.files[i]);
-        int one = run_file(&arguments, programs, arguments.files[i], shown != NULL ? shown : "?");
-        free(shown);
-        status = one > status ? one : status;
+    if (programs == NULL) {
+        return STATUS_UNUSABLE;
     }
+    arguments.programs = programs;
+    int status = inputs_each(&arguments.inputs, run_file, &arguments);
     free(programs);
-    if (!output_finish()) {
-        status = STATUS_UNUSABLE;
-    }
     return status;
 }

@@ -19,9 +19,9 @@ struct arguments {
     bool json;
     size_t stop_at;
     size_t patience;
-    char *programs;
-    char **files;
-    size_t file_count;
+    const char *program_dir; /* as given, or NULL */
+    char *programs;          /* the folder that was found */
+    struct inputs inputs;
 };
 
 static const char *const engine_names[] = {"interpreter", "qemu"};
@@ -89,17 +89,10 @@ static error_t parse_option(int key, char *value, struct argp_state *state) {
         }
         return 0;
     case OPTION_PROGRAMS:
-        arguments->programs = value;
-        return 0;
-    case ARGP_KEY_ARGS:
-        arguments->files = state->argv + state->next;
-        arguments->file_count = (size_t)(state->argc - state->next);
-        return 0;
-    case ARGP_KEY_NO_ARGS:
-        argp_error(state, "a trace file is needed, or - for standard input");
+        arguments->program_dir = value;
         return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return inputs_parse(key, state, &arguments->inputs, "a trace file");
     }
 }
 
@@ -151,9 +144,9 @@ static void print_difference(const struct job *job, const char *build, const cha
     printf("  build %s, %s: the two cores differ from here on\n", build, engine);
     fputs(result->text != NULL ? result->text : "  out of memory\n", stdout);
     printf("  again: wmheap crosscheck --build=%s --engine=%s", build, engine);
-    if (job->arguments->programs != NULL) {
+    if (job->arguments->program_dir != NULL) {
         printf(" --program-dir=");
-        shell_word_print(job->arguments->programs);
+        shell_word_print(job->arguments->program_dir);
     }
     if (job->arguments->patience != CROSSCHECK_PATIENCE) {
         printf(" --patience=%zu", job->arguments->patience);
@@ -166,12 +159,11 @@ static void print_difference(const struct job *job, const char *build, const cha
     putchar('\n');
 }
 
-static int compare(struct job *job, const struct heap_build *build, enum crosscheck_engine engine,
-                   const char *programs) {
+static int compare(struct job *job, const struct heap_build *build, enum crosscheck_engine engine) {
     struct crosscheck_options options = {
         .build = build,
         .engine = engine,
-        .programs = programs,
+        .programs = job->arguments->programs,
         .stop_at = job->arguments->stop_at,
         .patience = (uint32_t)job->arguments->patience,
     };
@@ -198,7 +190,7 @@ static int compare(struct job *job, const struct heap_build *build, enum crossch
 
 /* All builds and engines that are wanted. What cannot be run ends it: the next one could not
  * either. */
-static int compare_all(struct job *job, const char *programs) {
+static int compare_all(struct job *job) {
     const struct arguments *arguments = job->arguments;
     int status = STATUS_OK;
     for (size_t i = 0; i < HEAP_BUILDS && status != STATUS_UNUSABLE; i++) {
@@ -206,7 +198,7 @@ static int compare_all(struct job *job, const char *programs) {
         for (int engine = 0; engine < 2 && status != STATUS_UNUSABLE; engine++) {
             if (arguments->use_engine[engine] &&
                 (arguments->build == NULL || arguments->build == build)) {
-                int one = compare(job, build, (enum crosscheck_engine)engine, programs);
+                int one = compare(job, build, (enum crosscheck_engine)engine);
                 status = one > status ? one : status;
             }
         }
@@ -214,8 +206,8 @@ static int compare_all(struct job *job, const char *programs) {
     return status;
 }
 
-static int run_file(const struct arguments *arguments, const char *programs, const char *file,
-                    const char *shown) {
+static int run_file(const void *context, const char *file, const char *shown) {
+    const struct arguments *arguments = context;
     struct job job = {.arguments = arguments, .file = file, .shown = shown};
     struct trace_error error;
     job.all = (arguments->build != NULL ? 1u : HEAP_BUILDS) *
@@ -225,7 +217,7 @@ static int run_file(const struct arguments *arguments, const char *programs, con
         fprintf(stderr, "wmheap: %s\n", error.text);
         return STATUS_UNUSABLE;
     }
-    int status = compare_all(&job, programs);
+    int status = compare_all(&job);
     progress_end();
     if (status == STATUS_OK && !arguments->json) {
         size_t events = arguments->stop_at != 0 && arguments->stop_at < job.trace.event_count
@@ -247,18 +239,11 @@ int command_crosscheck(int argc, char **argv) {
                                        NULL,         NULL,         NULL};
     struct arguments arguments = {.use_engine = {true, false}, .patience = CROSSCHECK_PATIENCE};
     options_parse(&parser, "crosscheck", argc, argv, &arguments);
-    char *programs = csky_programs_find(arguments.programs);
-    int status = programs != NULL ? STATUS_OK : STATUS_UNUSABLE;
-    for (size_t i = 0; programs != NULL && i < arguments.file_count; i++) {
-        const char *file = arguments.files[i];
-        char *shown = name_shown(file);
-        int one = run_file(&arguments, programs, file, shown != NULL ? shown : "?");
-        free(shown);
-        status = one > status ? one : status;
+    arguments.programs = csky_programs_find(arguments.program_dir);
+    if (arguments.programs == NULL) {
+        return STATUS_UNUSABLE;
     }
-    free(programs);
-    if (!output_finish()) {
-        status = STATUS_UNUSABLE;
-    }
+    int status = inputs_each(&arguments.inputs, run_file, &arguments);
+    free(arguments.programs);
     return status;
 }

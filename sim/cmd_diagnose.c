@@ -18,8 +18,7 @@ struct arguments {
     struct diagnose_options options;
     const char *elf;
     bool json;
-    char **files;
-    size_t file_count;
+    struct inputs inputs;
 };
 
 enum { OPTION_ELF = 256, OPTION_JSON, OPTION_BASE };
@@ -54,15 +53,8 @@ static error_t parse_option(int key, char *value, struct argp_state *state) {
     case OPTION_JSON:
         arguments->json = true;
         return 0;
-    case ARGP_KEY_ARGS:
-        arguments->files = state->argv + state->next;
-        arguments->file_count = (size_t)(state->argc - state->next);
-        return 0;
-    case ARGP_KEY_NO_ARGS:
-        argp_error(state, "a console log or a RAM dump is needed, or - for standard input");
-        return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return inputs_parse(key, state, &arguments->inputs, "a console log or a RAM dump");
     }
 }
 
@@ -287,7 +279,8 @@ static void print_text(const char *file, const char *shown, const struct diagnos
 
 /* --- one file ------------------------------------------------------------------------------- */
 
-static int run_file(const struct arguments *arguments, const char *file) {
+static int run_file(const void *context, const char *file, const char *shown) {
+    const struct arguments *arguments = context;
     struct diagnosis diagnosis;
     char error[1536];
     if (!diagnose_file(file, &arguments->options, &diagnosis, error, sizeof error)) {
@@ -299,9 +292,7 @@ static int run_file(const struct arguments *arguments, const char *file) {
     if (arguments->json) {
         print_json(file, &diagnosis);
     } else {
-        char *shown = name_shown(file);
-        print_text(file, shown != NULL ? shown : "?", &diagnosis);
-        free(shown);
+        print_text(file, shown, &diagnosis);
     }
     int status = diagnosis_verdict(&diagnosis) == VERDICT_CLEAN ? STATUS_OK : STATUS_FINDING;
     diagnosis_free(&diagnosis);
@@ -323,11 +314,7 @@ int command_diagnose(int argc, char **argv) {
             return STATUS_UNUSABLE;
         }
     }
-    int status = STATUS_OK;
-    for (size_t i = 0; i < arguments.file_count; i++) {
-        int one = run_file(&arguments, arguments.files[i]);
-        status = one > status ? one : status;
-    }
+    int status = inputs_each(&arguments.inputs, run_file, &arguments);
     firmware_close(arguments.options.firmware);
-    return output_finish() ? status : STATUS_UNUSABLE;
+    return status;
 }

@@ -16,8 +16,7 @@ struct arguments {
     struct replay_options options;
     bool json;
     struct settings settings;
-    char **files;
-    size_t file_count;
+    struct inputs inputs;
 };
 
 /* One file's console text: shown as it comes, or kept for the JSON object. */
@@ -108,15 +107,8 @@ static error_t parse_option(int key, char *value, struct argp_state *state) {
     case OPTION_PSRAM:
         arguments->options.psram_bytes = option_psram(state, value);
         return 0;
-    case ARGP_KEY_ARGS:
-        arguments->files = state->argv + state->next;
-        arguments->file_count = (size_t)(state->argc - state->next);
-        return 0;
-    case ARGP_KEY_NO_ARGS:
-        argp_error(state, "a trace file is needed, or - for standard input");
-        return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return inputs_parse(key, state, &arguments->inputs, "a trace file");
     }
 }
 
@@ -281,7 +273,8 @@ static void print_text(const struct arguments *arguments, const char *file, cons
     }
 }
 
-static int run_file(const struct arguments *arguments, const char *file, const char *shown) {
+static int run_file(const void *context, const char *file, const char *shown) {
+    const struct arguments *arguments = context;
     struct trace trace;
     struct trace_error error;
     progress_begin(shown); /* reading a long trace is part of the wait */
@@ -326,13 +319,5 @@ int command_replay(int argc, char **argv) {
     struct arguments arguments = {
         .options = {.check = REPLAY_CHECK_FULL, .psram_bytes = REPLAY_PSRAM_AS_TRACED}};
     options_parse(&parser, "replay", argc, argv, &arguments);
-    int status = STATUS_OK;
-    for (size_t i = 0; i < arguments.file_count; i++) {
-        const char *file = arguments.files[i];
-        char *shown = name_shown(file);
-        int one = run_file(&arguments, file, shown != NULL ? shown : "?");
-        free(shown);
-        status = one > status ? one : status;
-    }
-    return output_finish() ? status : STATUS_UNUSABLE;
+    return inputs_each(&arguments.inputs, run_file, &arguments);
 }

@@ -90,6 +90,33 @@ error_t in_out_parse(int key, const char *value, struct argp_state *state, struc
     }
 }
 
+error_t inputs_parse(int key, struct argp_state *state, struct inputs *inputs, const char *wanted) {
+    switch (key) {
+    case ARGP_KEY_ARGS:
+        inputs->files = state->argv + state->next;
+        inputs->count = (size_t)(state->argc - state->next);
+        return 0;
+    case ARGP_KEY_NO_ARGS:
+        argp_error(state, "%s is needed, or - for standard input", wanted);
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+int inputs_each(const struct inputs *inputs,
+                int (*work)(const void *arguments, const char *file, const char *shown),
+                const void *arguments) {
+    int status = STATUS_OK;
+    for (size_t i = 0; i < inputs->count; i++) {
+        char *shown = name_shown(inputs->files[i]);
+        int one = work(arguments, inputs->files[i], shown != NULL ? shown : "?");
+        free(shown);
+        status = one > status ? one : status;
+    }
+    return output_finish() ? status : STATUS_UNUSABLE;
+}
+
 char *name_shown(const char *name) {
     return strcmp(name, "-") == 0 ? strdup("<stdin>") : name_printable(name);
 }

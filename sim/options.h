@@ -41,6 +41,20 @@ struct in_out {
 /* To be called for the keys that a command does not know itself. */
 error_t in_out_parse(int key, const char *value, struct argp_state *state, struct in_out *files);
 
+/* The files that a command reads, one after the other. */
+struct inputs {
+    char **files;
+    size_t count;
+};
+/* To be called for the keys that a command does not know itself. `wanted`: what is to be given,
+ * for the message when nothing is. */
+error_t inputs_parse(int key, struct argp_state *state, struct inputs *inputs, const char *wanted);
+/* Runs the command's work on each file; `shown` is its name for messages. Then finishes the
+ * output. Returns the highest status. */
+int inputs_each(const struct inputs *inputs,
+                int (*work)(const void *arguments, const char *file, const char *shown),
+                const void *arguments);
+
 /* A file's name for messages: fit for one line, and <stdin> for `-`. The caller frees it. */
 char *name_shown(const char *name);
 
