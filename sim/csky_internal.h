@@ -9,6 +9,7 @@
 
 #include "csky.h"
 #include "csky_isa.h"
+#include "elf_symbols.h"
 
 #include <libelf.h>
 
@@ -82,13 +83,6 @@ struct csky_function {
     uint64_t entries;
 };
 
-struct csky_symbol {
-    const char *name;
-    uint32_t value;
-    uint32_t size;
-    bool global;
-};
-
 struct csky_watch {
     uint32_t address;
     csky_watch_fn *call;
@@ -118,8 +112,7 @@ struct csky_machine {
 
     struct csky_watch *watches;
     size_t watch_count;
-    struct csky_symbol *symbols; /* by name */
-    size_t symbol_count;
+    struct elf_symbols symbols;
     struct csky_function *functions; /* by address; number 0 is all that is no function */
     size_t function_count;
     int descriptor; /* of the file, open as long as its names are used */

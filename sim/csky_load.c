@@ -94,86 +94,6 @@ static const char *add_segments(struct csky_machine *machine) {
 
 /* --- Symbols ------------------------------------------------------------------------------- */
 
-/* Room for one more in an array that doubles at the powers of two. */
-static void *grow(void *array, size_t count, size_t item_size) {
-    if (count != 0 && (count & (count - 1)) != 0) {
-        return array;
-    }
-    return realloc(array, (count != 0 ? count * 2 : 1) * item_size);
-}
-
-/* Functions written in assembler often have no type. */
-static bool is_function(Elf *elf, const GElf_Sym *symbol, const char *name) {
-    const unsigned type = GELF_ST_TYPE(symbol->st_info);
-    GElf_Shdr section;
-    return type == STT_FUNC ||
-           (type == STT_NOTYPE && GELF_ST_BIND(symbol->st_info) != STB_LOCAL && name[0] != '$' &&
-            gelf_getshdr(elf_getscn(elf, symbol->st_shndx), &section) != NULL &&
-            (section.sh_flags & SHF_EXECINSTR) != 0);
-}
-
-static bool add_symbol(struct csky_machine *machine, const GElf_Sym *symbol, const char *name) {
-    const unsigned type = GELF_ST_TYPE(symbol->st_info);
-    if (symbol->st_shndx == SHN_UNDEF || name == NULL || name[0] == '\0' || type == STT_FILE ||
-        type == STT_SECTION || symbol->st_value > UINT32_MAX || symbol->st_size > UINT32_MAX) {
-        return true;
-    }
-    const uint32_t value = (uint32_t)symbol->st_value;
-    const uint32_t size = (uint32_t)symbol->st_size;
-    struct csky_symbol *symbols =
-        grow(machine->symbols, machine->symbol_count, sizeof(*machine->symbols));
-    if (symbols == NULL) {
-        return false;
-    }
-    machine->symbols = symbols;
-    symbols[machine->symbol_count++] =
-        (struct csky_symbol){name, value, size, GELF_ST_BIND(symbol->st_info) != STB_LOCAL};
-    if (!is_function(machine->elf, symbol, name)) {
-        return true;
-    }
-    struct csky_function *functions =
-        grow(machine->functions, machine->function_count, sizeof(*machine->functions));
-    if (functions == NULL) {
-        return false;
-    }
-    machine->functions = functions;
-    functions[machine->function_count++] =
-        (struct csky_function){.start = value & ~1u, .size = size, .name = name};
-    return true;
-}
-
-static bool add_symbol_table(struct csky_machine *machine, Elf_Scn *at, const GElf_Shdr *section) {
-    Elf_Data *data = elf_getdata(at, NULL);
-    if (data == NULL || section->sh_entsize == 0) {
-        return true;
-    }
-    const size_t count = data->d_size / section->sh_entsize;
-    for (size_t i = 0; i < count && i < INT32_MAX; ++i) {
-        GElf_Sym symbol;
-        if (gelf_getsym(data, (int)i, &symbol) == NULL) {
-            break;
-        }
-        if (!add_symbol(machine, &symbol,
-                        elf_strptr(machine->elf, section->sh_link, symbol.st_name))) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static int compare_symbols(const void *left, const void *right) {
-    const struct csky_symbol *a = left;
-    const struct csky_symbol *b = right;
-    const int by_name = strcmp(a->name, b->name);
-    if (by_name != 0) {
-        return by_name;
-    }
-    if (a->global != b->global) {
-        return a->global ? -1 : 1;
-    }
-    return (a->value > b->value) - (a->value < b->value);
-}
-
 /* By address; of several at one, the largest first. */
 static int compare_functions(const void *left, const void *right) {
     const struct csky_function *a = left;
@@ -207,21 +127,22 @@ static void settle_functions(struct csky_machine *machine) {
     }
 }
 
+/* Number 0 is all that is no function. */
 static bool add_symbols(struct csky_machine *machine) {
-    machine->functions = malloc(sizeof(*machine->functions));
+    if (!elf_symbols_read(machine->elf, &machine->symbols)) {
+        return false;
+    }
+    machine->functions = malloc((machine->symbols.count + 1) * sizeof(*machine->functions));
     if (machine->functions == NULL) {
         return false;
     }
     machine->functions[machine->function_count++] = (struct csky_function){.start = UINT32_MAX};
-    for (Elf_Scn *at = NULL; (at = elf_nextscn(machine->elf, at)) != NULL;) {
-        GElf_Shdr section;
-        if (gelf_getshdr(at, &section) != NULL && section.sh_type == SHT_SYMTAB &&
-            !add_symbol_table(machine, at, &section)) {
-            return false;
+    for (size_t i = 0; i < machine->symbols.count; ++i) {
+        const struct elf_symbol *symbol = &machine->symbols.list[i];
+        if (symbol->function) {
+            machine->functions[machine->function_count++] = (struct csky_function){
+                .start = symbol->value & ~1u, .size = symbol->size, .name = symbol->name};
         }
-    }
-    if (machine->symbol_count > 0) {
-        qsort(machine->symbols, machine->symbol_count, sizeof(*machine->symbols), compare_symbols);
     }
     settle_functions(machine);
     return true;
@@ -253,6 +174,6 @@ void csky_unload(struct csky_machine *machine) {
     if (machine->descriptor >= 0) {
         close(machine->descriptor);
     }
-    free(machine->symbols);
+    elf_symbols_free(&machine->symbols);
     free(machine->functions);
 }

@@ -160,24 +160,15 @@ void *csky_memory(struct csky_machine *machine, uint32_t address, uint32_t count
 
 bool csky_symbol(const struct csky_machine *machine, const char *name, uint32_t *address,
                  uint32_t *size) {
-    size_t low = 0;
-    size_t high = machine->symbol_count;
-    while (low < high) {
-        const size_t middle = low + (high - low) / 2;
-        if (strcmp(machine->symbols[middle].name, name) < 0) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    if (low == machine->symbol_count || strcmp(machine->symbols[low].name, name) != 0) {
+    const struct elf_symbol *symbol = elf_symbols_find(&machine->symbols, name);
+    if (symbol == NULL) {
         return false;
     }
     if (address != NULL) {
-        *address = machine->symbols[low].value;
+        *address = symbol->value;
     }
     if (size != NULL) {
-        *size = machine->symbols[low].size;
+        *size = symbol->size;
     }
     return true;
 }

@@ -20,6 +20,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "elf_symbols.h"
+
 #define MACHINE_CSKY 252
 #define MACHINE_CSKY_OLD 39
 #define STRING_MAX 1023u
@@ -30,28 +32,13 @@ struct chunk {
     const uint8_t *bytes;
 };
 
-struct code_symbol {
-    uint32_t start;
-    uint32_t size; /* 0: up to the next one */
-    const char *name;
-};
-
-struct symbol {
-    const char *name;
-    uint32_t value;
-    bool global;
-};
-
 struct firmware {
     int descriptor;
     Elf *elf;
     Dwarf *dwarf; /* NULL: no debug information */
     struct chunk *chunks;
     size_t chunk_count;
-    struct symbol *symbols; /* by name, global ones first */
-    size_t symbol_count;
-    struct code_symbol *code; /* in address order */
-    size_t code_count;
+    struct elf_symbols symbols;
 };
 
 static const char *unusable(Elf *elf) {
@@ -120,103 +107,9 @@ static bool read_sections(struct firmware *firmware) {
     return true;
 }
 
-/* Room for one more in an array that doubles at the powers of two. */
-static void *grow(void *array, size_t count, size_t item_size) {
-    if (count != 0 && (count & (count - 1)) != 0) {
-        return array;
-    }
-    return realloc(array, (count != 0 ? count * 2 : 1) * item_size);
-}
-
-static bool add_symbol(struct firmware *firmware, const GElf_Sym *symbol, const char *name) {
-    const unsigned type = GELF_ST_TYPE(symbol->st_info);
-    if (symbol->st_shndx == SHN_UNDEF || name == NULL || name[0] == '\0' || type == STT_FILE ||
-        type == STT_SECTION || symbol->st_value > UINT32_MAX) {
-        return true;
-    }
-    struct symbol *symbols = grow(firmware->symbols, firmware->symbol_count, sizeof(*symbols));
-    if (symbols == NULL) {
-        return false;
-    }
-    firmware->symbols = symbols;
-    symbols[firmware->symbol_count++] = (struct symbol){name, (uint32_t)symbol->st_value,
-                                                        GELF_ST_BIND(symbol->st_info) != STB_LOCAL};
-    if (type != STT_FUNC) {
-        return true;
-    }
-    struct code_symbol *code = grow(firmware->code, firmware->code_count, sizeof(*code));
-    if (code == NULL) {
-        return false;
-    }
-    firmware->code = code;
-    code[firmware->code_count++] =
-        (struct code_symbol){(uint32_t)symbol->st_value,
-                             symbol->st_size <= UINT32_MAX ? (uint32_t)symbol->st_size : 0, name};
-    return true;
-}
-
-static int compare_code(const void *left, const void *right) {
-    const struct code_symbol *a = left;
-    const struct code_symbol *b = right;
-    if (a->start != b->start) {
-        return a->start < b->start ? -1 : 1;
-    }
-    return strcmp(a->name, b->name);
-}
-
-static bool read_symbol_table(struct firmware *firmware, Elf_Scn *at, const GElf_Shdr *section) {
-    Elf_Data *data = elf_getdata(at, NULL);
-    if (data == NULL || section->sh_entsize == 0) {
-        return true;
-    }
-    const size_t count = data->d_size / section->sh_entsize;
-    for (size_t i = 0; i < count && i < INT32_MAX; ++i) {
-        GElf_Sym symbol;
-        if (gelf_getsym(data, (int)i, &symbol) == NULL) {
-            break;
-        }
-        if (!add_symbol(firmware, &symbol,
-                        elf_strptr(firmware->elf, section->sh_link, symbol.st_name))) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static int compare_symbols(const void *left, const void *right) {
-    const struct symbol *a = left;
-    const struct symbol *b = right;
-    const int by_name = strcmp(a->name, b->name);
-    if (by_name != 0) {
-        return by_name;
-    }
-    if (a->global != b->global) {
-        return a->global ? -1 : 1;
-    }
-    return (a->value > b->value) - (a->value < b->value);
-}
-
-static bool read_symbols(struct firmware *firmware) {
-    for (Elf_Scn *at = NULL; (at = elf_nextscn(firmware->elf, at)) != NULL;) {
-        GElf_Shdr section;
-        if (gelf_getshdr(at, &section) != NULL && section.sh_type == SHT_SYMTAB &&
-            !read_symbol_table(firmware, at, &section)) {
-            return false;
-        }
-    }
-    if (firmware->symbol_count > 0) {
-        qsort(firmware->symbols, firmware->symbol_count, sizeof(*firmware->symbols),
-              compare_symbols);
-    }
-    if (firmware->code_count > 0) {
-        qsort(firmware->code, firmware->code_count, sizeof(*firmware->code), compare_code);
-    }
-    return true;
-}
-
 static bool read_contents(struct firmware *firmware) {
     return read_segments(firmware) && (firmware->chunk_count > 0 || read_sections(firmware)) &&
-           read_symbols(firmware);
+           elf_symbols_read(firmware->elf, &firmware->symbols);
 }
 
 struct firmware *firmware_open(const char *path, char *error, size_t error_size) {
@@ -254,27 +147,16 @@ void firmware_close(struct firmware *firmware) {
     elf_end(firmware->elf);
     close(firmware->descriptor);
     free(firmware->chunks);
-    free(firmware->symbols);
-    free(firmware->code);
+    elf_symbols_free(&firmware->symbols);
     free(firmware);
 }
 
 bool firmware_symbol(const struct firmware *firmware, const char *name, uint32_t *value) {
-    size_t low = 0;
-    size_t high = firmware->symbol_count;
-    while (low < high) {
-        const size_t middle = low + (high - low) / 2;
-        if (strcmp(firmware->symbols[middle].name, name) < 0) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
+    const struct elf_symbol *symbol = elf_symbols_find(&firmware->symbols, name);
+    if (symbol != NULL) {
+        *value = symbol->value;
     }
-    if (low == firmware->symbol_count || strcmp(firmware->symbols[low].name, name) != 0) {
-        return false;
-    }
-    *value = firmware->symbols[low].value;
-    return true;
+    return symbol != NULL;
 }
 
 /* The bytes from an address to the end of what is loaded there. */
@@ -363,15 +245,15 @@ static void find_line(Dwarf_Die *unit, uint32_t address, struct firmware_place *
     }
 }
 
+/* The last function that begins at or before the address and does not end before it. */
 static void find_symbol(const struct firmware *firmware, uint32_t address,
                         struct firmware_place *place) {
-    const struct code_symbol *best = NULL;
-    for (size_t i = 0; i < firmware->code_count; ++i) {
-        const struct code_symbol *symbol = &firmware->code[i];
-        if (symbol->start > address) {
-            break;
-        }
-        if (symbol->size == 0 || address - symbol->start < symbol->size) {
+    const struct elf_symbol *best = NULL;
+    for (size_t i = 0; i < firmware->symbols.count; ++i) {
+        const struct elf_symbol *symbol = &firmware->symbols.list[i];
+        if (symbol->function && symbol->value <= address &&
+            (symbol->size == 0 || address - symbol->value < symbol->size) &&
+            (best == NULL || symbol->value >= best->value)) {
             best = symbol;
         }
     }
