@@ -2,7 +2,7 @@
  *
  * Runs a fuzz target, four ways:
  *
- *   under afl-fuzz       persistent mode, the input in shared memory; forks once in 100,000
+ *   under afl-fuzz       persistent mode, the input in shared memory (forkserver.h)
  *   with libFuzzer       LLVMFuzzerTestOneInput; its main, not ours (FUZZ_LIBFUZZER)
  *   PROGRAM [FILE...]    each file once, standard input if there is none; a folder: its files
  *   PROGRAM --runs N     N inputs made from a seed, of the files given if there are any
@@ -20,11 +20,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "forkserver.h"
 #include "fuzz.h"
 
 #define INPUT_BYTES_MAX (1u << 20) /* afl-fuzz's own limit */
 #define MADE_BYTES_MAX 4096u       /* longest input that a seed makes of nothing */
-#define LOOPS_OF_A_PROCESS 100000u
 
 /* ---- failures ---- */
 
@@ -180,6 +180,15 @@ static void listen_to_the_end(void) {
     signal(SIGBUS, on_signal);
 }
 
+/* The target gets a copy of the exact size, so that sanitizers see a step beyond its end. */
+static int run_copy(const uint8_t *data, size_t size) {
+    uint8_t *copy = must(malloc(size > 0 ? size : 1));
+    memcpy(copy, data, size);
+    int result = fuzz_one(copy, size);
+    free(copy);
+    return result;
+}
+
 /* ---- seeded runs ---- */
 
 struct options {
@@ -269,14 +278,6 @@ static void save_input(const char *folder, uint64_t seed, const uint8_t *data, s
     }
 }
 
-/* The target gets a copy of the exact size, as from a file. */
-static void run_copy(const uint8_t *data, size_t size) {
-    uint8_t *copy = must(malloc(size > 0 ? size : 1));
-    memcpy(copy, data, size);
-    fuzz_one(copy, size);
-    free(copy);
-}
-
 static void run_seeds(const struct options *options) {
     uint8_t *data = must(malloc(INPUT_BYTES_MAX));
     for (uint64_t i = 0; i < options->runs; i++) {
@@ -287,7 +288,7 @@ static void run_seeds(const struct options *options) {
         if (options->save != NULL) {
             save_input(options->save, seed, data, size);
         }
-        run_copy(data, size);
+        (void)run_copy(data, size);
     }
     free(data);
     printf("fuzz %s: %" PRIu64 " runs from seed %" PRIu64 ": no finding\n", fuzz_name,
@@ -400,29 +401,11 @@ static int run_alone(char **argv) {
     return status;
 }
 
-/* ---- AFL++ ---- */
-
-#ifdef __AFL_FUZZ_TESTCASE_LEN
-__AFL_FUZZ_INIT();
-
-/* Reads standard input once if no afl-fuzz is there. */
-static int run_afl(void) {
-    const uint8_t *data = __AFL_FUZZ_TESTCASE_BUF;
-    while (__AFL_LOOP(LOOPS_OF_A_PROCESS)) {
-        fuzz_one(data, (size_t)__AFL_FUZZ_TESTCASE_LEN);
-    }
-    return 0;
-}
-#endif
-
 int main(int argc, char **argv) {
     (void)LLVMFuzzerInitialize(&argc, &argv);
-#ifdef __AFL_FUZZ_TESTCASE_LEN
     if (argc <= 1) {
-        __AFL_INIT();
-        return run_afl();
+        (void)forkserver_serve(run_copy);
     }
-#endif
     return run_alone(argv);
 }
 
