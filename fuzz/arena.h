@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A W800 for thousands of runs a second. The heaps are small (24 KiB of pages in all) and
+ * A W800 for thousands of runs a second. The heaps are small (12 KiB of pages in all) and
  * lie at three pieces of the chip's memory; everything else is closed, so that a step out of
  * the arenas traps by itself. The machine starts once; between two runs the pages and the
- * core's state are copied back to what they were after init, which takes a microsecond.
+ * core's state are copied back to what they were after init, which takes half a microsecond.
  */
 #ifndef ARENA_H
 #define ARENA_H
@@ -11,11 +11,11 @@
 #include "../sim/w800.h"
 #include "program.h"
 
-/* SRAM's last pages and DRAM's first ones, which touch, and PSRAM's first ones. */
-#define ARENA_ONCHIP_START 0x20026000u
-#define ARENA_ONCHIP_END 0x2002a000u
+/* SRAM's last page and DRAM's first one, which touch, and PSRAM's first one. */
+#define ARENA_ONCHIP_START 0x20027000u
+#define ARENA_ONCHIP_END 0x20029000u
 #define ARENA_PSRAM_START 0x30000000u
-#define ARENA_PSRAM_END 0x30002000u
+#define ARENA_PSRAM_END 0x30001000u
 #define ARENA_BYTES (ARENA_ONCHIP_END - ARENA_ONCHIP_START + ARENA_PSRAM_END - ARENA_PSRAM_START)
 #define ARENA_OUTSIDE 0x3cu /* what lies around the heaps */
 
@@ -30,6 +30,11 @@ const struct wm_heap_region_config *arena_regions(uint32_t layout);
 
 /* Has nothing between the regions been written? Sets *address to the first such byte. */
 bool arena_outside_is_intact(uint32_t layout, uint32_t *address);
+
+/* How often the lock is held now. Targets that link the core's port with --wrap (CMakeLists.txt)
+ * count in arena_lock.c instead of taking a mutex, which is an eighth of a run's time and shuts
+ * nobody out: they have one thread. */
+uint32_t arena_lock_depth(void);
 
 /* A byte of the arenas as an index from 0 to ARENA_BYTES - 1; ARENA_BYTES: no such byte. */
 static inline uint32_t arena_index(uint32_t address) {

@@ -402,7 +402,7 @@ static void call_check(void) {
 }
 
 static void call_other(const struct program_call *call) {
-    switch (call->variant % PROGRAM_OTHERS) {
+    switch (program_other_of(call)) {
     case PROGRAM_IN_PLACE:
         pair.host->set_realloc_in_place((call->extra & 1u) != 0);
         guest_call(pair.guest, SYMBOL_IN_PLACE, call->extra & 1u, 0, 0, 0);

@@ -24,6 +24,8 @@ struct edit {
     const uint8_t *other;
     size_t other_size;
     uint64_t random;
+    uint32_t calls;                          /* before this step, those that a program can have */
+    uint32_t starts[PROGRAM_CALLS_MAX + 1u]; /* where each begins, and where the last one ends */
 };
 
 static uint32_t below(struct edit *edit, size_t bound) {
@@ -47,22 +49,20 @@ static size_t next_call(const uint8_t *data, size_t size, size_t at) {
     return next < size ? next : size;
 }
 
-static size_t count_calls(const uint8_t *data, size_t size) {
-    size_t calls = 0;
-    for (size_t at = head_bytes(); at < size; at = next_call(data, size, at)) {
-        calls++;
+/* Fills `starts` (PROGRAM_CALLS_MAX + 1), returns the number of calls. */
+static uint32_t find_calls(const uint8_t *data, size_t size, uint32_t *starts) {
+    uint32_t calls = 0;
+    size_t at = head_bytes();
+    for (; at < size && calls < PROGRAM_CALLS_MAX; at = next_call(data, size, at)) {
+        starts[calls++] = (uint32_t)at;
     }
+    starts[calls] = (uint32_t)(at < size ? at : size);
     return calls;
 }
 
-/* Where call number `index` begins, or the end. */
-static size_t call_at(const uint8_t *data, size_t size, size_t index) {
-    size_t at = head_bytes();
-    while (index > 0 && at < size) {
-        at = next_call(data, size, at);
-        index--;
-    }
-    return at < size ? at : size;
+/* Before each step. */
+static void edit_look(struct edit *edit) {
+    edit->calls = find_calls(edit->data, edit->size, edit->starts);
 }
 
 /* ---- edits: each does nothing where there is no room or nothing to edit ---- */
@@ -75,9 +75,7 @@ static void insert_bytes(struct edit *edit, size_t at, const uint8_t *bytes, siz
     }
 }
 
-static size_t any_place(struct edit *edit) {
-    return call_at(edit->data, edit->size, below(edit, count_calls(edit->data, edit->size) + 1u));
-}
+static size_t any_place(struct edit *edit) { return edit->starts[below(edit, edit->calls + 1u)]; }
 
 static size_t make_call(struct edit *edit, uint8_t *call, uint8_t operation) {
     call[0] = operation;
@@ -112,25 +110,31 @@ static void insert_hole(struct edit *edit) {
 }
 
 static void delete_calls(struct edit *edit) {
-    size_t from = any_place(edit);
-    size_t to = from;
-    for (uint32_t left = 1u + below(edit, CALLS_AT_ONCE); left > 0 && to < edit->size; left--) {
-        to = next_call(edit->data, edit->size, to);
-    }
+    uint32_t first = below(edit, edit->calls + 1u);
+    uint32_t last = first + 1u + below(edit, CALLS_AT_ONCE);
+    size_t from = edit->starts[first];
+    size_t to = edit->starts[last < edit->calls ? last : edit->calls];
     memmove(edit->data + from, edit->data + to, edit->size - to);
     edit->size -= to - from;
 }
 
-/* A few calls of `data` come again somewhere. */
-static void copy_calls(struct edit *edit, const uint8_t *data, size_t size) {
+/* A few calls come again somewhere: of this program, or of the other if there is one. */
+static void copy_calls(struct edit *edit, bool of_other) {
     uint8_t calls[CALLS_AT_ONCE * PROGRAM_CALL_BYTES_MAX];
-    size_t from = call_at(data, size, below(edit, count_calls(data, size) + 1u));
-    size_t to = from;
-    for (uint32_t left = 1u + below(edit, CALLS_AT_ONCE); left > 0 && to < size; left--) {
-        to = next_call(data, size, to);
+    uint32_t starts_of_other[PROGRAM_CALLS_MAX + 1u];
+    const uint32_t *starts = edit->starts;
+    const uint8_t *data = edit->data;
+    uint32_t count = edit->calls;
+    if (of_other && edit->other_size > 0) {
+        data = edit->other;
+        count = find_calls(data, edit->other_size, starts_of_other);
+        starts = starts_of_other;
     }
-    memcpy(calls, data + from, to - from);
-    insert_bytes(edit, any_place(edit), calls, to - from);
+    uint32_t from = below(edit, count + 1u);
+    uint32_t to = from + 1u + below(edit, CALLS_AT_ONCE);
+    size_t length = starts[to < count ? to : count] - starts[from];
+    memcpy(calls, data + starts[from], length);
+    insert_bytes(edit, any_place(edit), calls, length);
 }
 
 static void swap_calls(struct edit *edit) {
@@ -151,9 +155,9 @@ static void splice(struct edit *edit) {
     if (edit->other_size <= head_bytes()) {
         return;
     }
+    uint32_t starts[PROGRAM_CALLS_MAX + 1u];
     size_t keep = any_place(edit);
-    size_t from = call_at(edit->other, edit->other_size,
-                          below(edit, count_calls(edit->other, edit->other_size) + 1u));
+    size_t from = starts[below(edit, find_calls(edit->other, edit->other_size, starts) + 1u)];
     size_t length = edit->other_size - from;
     if (keep + length <= edit->room) {
         memcpy(edit->data + keep, edit->other + from, length);
@@ -205,6 +209,7 @@ static void change_head(struct edit *edit) {
 }
 
 static void step(struct edit *edit) {
+    edit_look(edit);
     switch (below(edit, 16)) {
     case 0:
     case 1:
@@ -219,11 +224,10 @@ static void step(struct edit *edit) {
         delete_calls(edit);
         break;
     case 6:
-        copy_calls(edit, edit->data, edit->size);
+        copy_calls(edit, false);
         break;
     case 7:
-        copy_calls(edit, edit->other_size > 0 ? edit->other : edit->data,
-                   edit->other_size > 0 ? edit->other_size : edit->size);
+        copy_calls(edit, true);
         break;
     case 8:
         swap_calls(edit);
@@ -251,7 +255,13 @@ static void step(struct edit *edit) {
 
 size_t fuzz_mutate(uint8_t *data, size_t size, size_t room, const uint8_t *other, size_t other_size,
                    uint64_t seed) {
-    struct edit edit = {data, size, room, other, other_size, seed};
+    struct edit edit;
+    edit.data = data;
+    edit.size = size;
+    edit.room = room;
+    edit.other = other;
+    edit.other_size = other_size;
+    edit.random = seed;
     while (edit.size < head_bytes() && edit.size < room) {
         edit.data[edit.size++] = (uint8_t)fuzz_random(&edit.random);
     }
@@ -280,7 +290,13 @@ size_t LLVMFuzzerCustomCrossOver(const uint8_t *first, size_t first_size, const 
     if (size <= head_bytes()) {
         return size;
     }
-    struct edit edit = {out, size, room, second, second_size, seed};
+    struct edit edit = {.data = out,
+                        .size = size,
+                        .room = room,
+                        .other = second,
+                        .other_size = second_size,
+                        .random = seed};
+    edit_look(&edit);
     splice(&edit);
     return edit.size;
 }

@@ -46,10 +46,12 @@ static const uint32_t caps_table[PROGRAM_CAPS_RAW] = {
     INVALID,
 };
 
-static bool has_caps(enum program_kind kind) {
-    return kind == PROGRAM_ALLOC || kind == PROGRAM_REALLOC || kind == PROGRAM_CALLOC ||
-           kind == PROGRAM_ALIGNED || kind == PROGRAM_QUERY;
-}
+/* Kinds of calls that ask for capabilities. */
+#define WITH_CAPS                                                                                  \
+    (1u << PROGRAM_ALLOC | 1u << PROGRAM_REALLOC | 1u << PROGRAM_CALLOC | 1u << PROGRAM_ALIGNED |  \
+     1u << PROGRAM_QUERY)
+
+static bool has_caps(enum program_kind kind) { return (WITH_CAPS >> kind & 1u) != 0; }
 
 uint8_t program_operation(enum program_kind kind) {
     uint8_t code = 0;
@@ -89,8 +91,9 @@ bool program_next(struct program *program, struct program_call *call) {
     }
     program->calls++;
     uint8_t operation = take(program);
+    const uint32_t length = program_call_bytes(operation);
     uint8_t bytes[PROGRAM_CALL_BYTES_MAX] = {0};
-    for (uint32_t i = 1; i < program_call_bytes(operation); i++) {
+    for (uint32_t i = 1; i < length; i++) {
         bytes[i - 1] = take(program);
     }
     enum program_kind kind = kinds[operation & 15u];
@@ -128,7 +131,7 @@ uint64_t program_size(const struct program_call *call, uint32_t border) {
     case PROGRAM_SMALL:
         return call->argument % 200u;
     case PROGRAM_ANY:
-        return call->argument % 0x2000u;
+        return call->argument % 0x1000u;
     case PROGRAM_BORDER:
         return near > 0 ? (uint64_t)near : 1u;
     case PROGRAM_GIANT:
@@ -145,6 +148,16 @@ uint32_t program_alignment(const struct program_call *call) {
 uint64_t program_count(const struct program_call *call) {
     static const uint64_t counts[] = {1, 1, 2, 3, 0, 7, 0x10000, 0x80000000, UINT64_MAX, 1};
     return counts[call->extra % COUNT(counts)];
+}
+
+enum program_other program_other_of(const struct program_call *call) {
+    static const uint8_t others[16] = {
+        PROGRAM_IN_PLACE, PROGRAM_IN_PLACE, PROGRAM_IN_PLACE, PROGRAM_IN_PLACE,
+        PROGRAM_CHECK,    PROGRAM_CHECK,    PROGRAM_CHECK,    PROGRAM_CHECK,
+        PROGRAM_CHECK,    PROGRAM_CHECK,    PROGRAM_STATS,    PROGRAM_STATS,
+        PROGRAM_TRACING,  PROGRAM_TRACING,  PROGRAM_INIT,     PROGRAM_INIT,
+    };
+    return (enum program_other)others[call->variant & 15u];
 }
 
 const char *program_region_name(const struct program_call *call) {

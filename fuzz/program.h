@@ -37,7 +37,7 @@
     X(APPEND, 1)  /* name */                                                                       \
     X(FAIL, 1)    /* nth, and whether all after it */                                              \
     X(QUERY, 1)   /* slot */                                                                       \
-    X(OTHER, 1)   /* the rare ones, by variant: program_other */                                   \
+    X(OTHER, 1)   /* the rare ones, by variant: program_other_of */                                \
     X(SMASH, 7)   /* slot and mode, offset, four bytes */
 
 enum program_kind {
@@ -53,7 +53,6 @@ enum program_other {
     PROGRAM_STATS,
     PROGRAM_TRACING,
     PROGRAM_INIT,
-    PROGRAM_OTHERS
 };
 
 /* Size classes, the two highest bits of the slot byte. */
@@ -101,6 +100,7 @@ bool program_next(struct program *program, struct program_call *call); /* false:
 uint64_t program_size(const struct program_call *call, uint32_t border);
 uint32_t program_alignment(const struct program_call *call);
 uint64_t program_count(const struct program_call *call);
+enum program_other program_other_of(const struct program_call *call);
 const char *program_region_name(const struct program_call *call); /* of append; may be NULL */
 
 #endif

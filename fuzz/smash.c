@@ -283,7 +283,7 @@ static void survive_other(struct survivor *survivor, const struct program_call *
     struct wm_heap_block block;
     struct wm_heap_fault fault;
     void *pointer = live != NULL ? w800_pointer(live->pointer) : NULL;
-    switch (call->kind == PROGRAM_OTHER ? call->variant % PROGRAM_OTHERS : PROGRAM_CHECK) {
+    switch (call->kind == PROGRAM_OTHER ? program_other_of(call) : PROGRAM_CHECK) {
     case PROGRAM_IN_PLACE:
         wm_heap_set_realloc_in_place(call->slot % 2u != 0);
         break;
@@ -362,7 +362,7 @@ static void survive(struct survivor *survivor, const struct program_call *call) 
     }
     live = live_of(survivor, call->slot); /* where damage aims at */
     survivor->twin->pointers[call->slot] = live != NULL ? live->pointer : 0;
-    CHECK(survivor, w800_lock_report().depth_now == 0, "the lock is held %s", "");
+    CHECK(survivor, arena_lock_depth() == 0, "the lock is held %s", "");
 }
 
 static void check_undamaged(struct survivor *survivor) {

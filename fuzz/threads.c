@@ -288,7 +288,7 @@ static void task_other(const struct program_call *call, struct live *slot) {
     struct wm_heap_block block;
     struct wm_heap_fault fault;
     uint32_t bytes = 0;
-    switch (call->kind == PROGRAM_OTHER ? call->variant % PROGRAM_OTHERS : PROGRAM_CHECK) {
+    switch (call->kind == PROGRAM_OTHER ? program_other_of(call) : PROGRAM_CHECK) {
     case PROGRAM_IN_PLACE:
         wm_heap_set_realloc_in_place(call->slot % 2u != 0);
         break;

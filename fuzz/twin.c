@@ -213,12 +213,17 @@ static void slot_store(struct twin *twin, uint32_t slot, uint32_t pointer, uint6
     contents_write(twin, pointer, (uint32_t)size);
 }
 
+/* The border is looked up only where a size is relative to it. */
+static uint64_t size_of(const struct twin *twin, const struct program_call *call) {
+    return program_size(call, call->mode == PROGRAM_BORDER ? twin_border(twin, call->caps) : 0);
+}
+
 /* A variable that still owns a block gives it back first: leaks would end a program early. */
 static uint64_t request_prepare(struct twin *twin, const struct program_call *call) {
     if (twin->pointers[call->slot] != 0) {
         slot_free(twin, call->slot);
     }
-    return program_size(call, twin_border(twin, call->caps));
+    return size_of(twin, call);
 }
 
 static void call_alloc(struct twin *twin, const struct program_call *call) {
@@ -261,9 +266,9 @@ static void call_calloc(struct twin *twin, const struct program_call *call) {
     uint32_t caps = caps_or_failure(twin, total, call->caps);
     uint32_t got = result_address(twin, result);
     result_check(twin, got, model_alloc(twin->model, total, caps), total, call->caps);
-    for (uint32_t i = 0; got != 0 && i < total; i++) {
-        CHECK(twin, ((const uint8_t *)result)[i] == 0, "byte %u of a calloc is not 0", i);
-    }
+    const uint8_t *bytes = result; /* 0, and each like the one before */
+    CHECK(twin, got == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, total - 1) == 0),
+          "the calloc of 0x%08x is not all 0", got);
     slot_store(twin, call->slot, got, total);
 }
 
@@ -292,7 +297,7 @@ static void call_realloc(struct twin *twin, const struct program_call *call) {
         contents_check(twin, old);
         (void)model_find(twin->model, old, &block);
     }
-    uint64_t size = program_size(call, twin_border(twin, call->caps));
+    uint64_t size = size_of(twin, call);
     twin_trace(twin, "realloc %u %" PRIu64 " 0x%x", call->slot, shown(size), call->caps);
     uint32_t caps = caps_or_failure(twin, size, call->caps);
     uint32_t expected = model_realloc(twin->model, old, size, caps);
@@ -430,7 +435,7 @@ static void call_query(struct twin *twin, const struct program_call *call) {
 
 static void call_other(struct twin *twin, const struct program_call *call) {
     bool on = call->slot % 2u != 0;
-    switch (call->variant % PROGRAM_OTHERS) {
+    switch (program_other_of(call)) {
     case PROGRAM_IN_PLACE:
         twin_trace(twin, "# realloc in place: %s; no event for it", on ? "on" : "off");
         wm_heap_set_realloc_in_place(on);
@@ -458,9 +463,12 @@ static void call_other(struct twin *twin, const struct program_call *call) {
 
 typedef void call_fn(struct twin *twin, const struct program_call *call);
 
-static void call_check(struct twin *twin, const struct program_call *call) {
-    (void)call;
-    twin_check(twin);
+/* Nothing is smashed here: the block that would be is looked at. */
+static void call_look(struct twin *twin, const struct program_call *call) {
+    if (twin->pointers[call->slot] != 0) {
+        compare_block(twin, twin->pointers[call->slot]);
+        contents_check(twin, twin->pointers[call->slot]);
+    }
 }
 
 static void call_free(struct twin *twin, const struct program_call *call) {
@@ -477,8 +485,11 @@ static void compare_counters(const struct twin *twin) {
           now->allocs, now->frees, now->failed, now->largest_failed, now->faults, now->refused,
           twin->expected.allocs, twin->expected.frees, twin->expected.failed,
           twin->expected.largest_failed, twin->expected.faults, twin->expected.refused);
-    size_t bytes = twin->build->free_size();
-    size_t minimum = twin->build->minimum_free_size();
+}
+
+/* Free bytes and the least there were, of everything together: by the state after each call, by
+ * the getters, which take the lock, in each check. */
+static void compare_total(const struct twin *twin, size_t bytes, size_t minimum) {
     CHECK(twin,
           bytes == model_free_size(twin->model) && minimum == model_minimum_free_size(twin->model),
           "free %zu, minimum %zu; the model says %u, %u", bytes, minimum,
@@ -492,7 +503,7 @@ void twin_call(struct twin *twin, const struct program_call *call) {
         [PROGRAM_ALIGNED] = call_aligned, [PROGRAM_BAD] = call_bad,
         [PROGRAM_APPEND] = call_append,   [PROGRAM_FAIL] = call_fail,
         [PROGRAM_QUERY] = call_query,     [PROGRAM_OTHER] = call_other,
-        [PROGRAM_SMASH] = call_check,
+        [PROGRAM_SMASH] = call_look,
     };
     twin->call++;
     calls[call->kind](twin, call);
@@ -501,6 +512,8 @@ void twin_call(struct twin *twin, const struct program_call *call) {
     CHECK(twin, twin->failures == 0, "a failure of %zu bytes is told that was none",
           twin->failed_size);
     compare_counters(twin);
+    const struct wm_heap_level *total = &twin->build->state->total;
+    compare_total(twin, total->free_bytes, wm_heap_level_minimum(total));
 }
 
 struct walk {
@@ -542,8 +555,9 @@ static void compare_blocks(struct twin *twin) {
 }
 
 void twin_check(struct twin *twin) {
-    static const uint32_t caps[] = {0x00, 0x02, 0x04, 0x08, 0x10, 0x18, 0x06, 0x100000};
+    static const uint32_t caps[] = {0x00, 0x02, 0x04, 0x08, 0x10, 0x100000};
     struct wm_heap_fault fault;
+    compare_total(twin, twin->build->free_size(), twin->build->minimum_free_size());
     for (uint32_t i = 0; i < COUNT(caps); i++) {
         compare_caps(twin, caps[i]);
     }
@@ -552,7 +566,7 @@ void twin_check(struct twin *twin) {
           "%s (%s), block 0x%08x, at 0x%08x: 0x%08x, expected 0x%08x",
           wm_heap_fault_name(fault.kind), wm_heap_check_name(fault.check), fault.block,
           fault.address, fault.actual, fault.expected);
-    CHECK(twin, w800_lock_report().depth_now == 0, "the lock is held %s", "");
+    CHECK(twin, arena_lock_depth() == 0, "the lock is held %s", "");
 }
 
 void twin_finish(struct twin *twin) {

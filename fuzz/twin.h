@@ -35,7 +35,7 @@ void twin_open(void);
 /* Resets machine and model. The callbacks are the twin's until the next start. */
 void twin_start(struct twin *twin, const struct program_head *head, FILE *trace);
 
-/* One call. A SMASH is a check here: this heap is never smashed. */
+/* One call. A SMASH looks at its block: this heap is never smashed. */
 void twin_call(struct twin *twin, const struct program_call *call);
 
 /* Everything: sizes for all capabilities, every block, all contents, integrity. */
