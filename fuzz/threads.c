@@ -11,6 +11,7 @@
  * is somebody's, contents kept, through a realloc too; counters and free bytes that add up;
  * no fault, but exactly one if both tasks free the same block; a heap in one piece.
  */
+#include <setjmp.h>
 #include <string.h>
 #include <ucontext.h>
 
@@ -31,8 +32,15 @@ struct live {
     uint8_t fill;
 };
 
-struct task {
+/* A stack to go on with. */
+struct place {
     ucontext_t context;
+    jmp_buf registers;
+    bool begun; /* `registers` are known */
+};
+
+struct task {
+    struct place place;
     bool done;
     uint32_t freeing; /* pointer, while a free of it is at work */
     uint32_t takes;   /* scene.takes when it began */
@@ -43,7 +51,7 @@ struct scene {
     struct program_head head;
     const uint8_t *schedule;
     uint32_t moment;
-    ucontext_t home;
+    struct place home;
     struct task tasks[TASKS];
     uint32_t current; /* task, TASKS: none */
     uint32_t depth;   /* of the lock */
@@ -72,12 +80,35 @@ static wm_heap_cap_type_t caps_of(uint32_t bits) { return (wm_heap_cap_type_t)bi
 
 /* ---- preemption ---- */
 
+#if defined(__SANITIZE_ADDRESS__)
+#define KNOWS_STACKS true
+#elif defined(__has_feature)
+#define KNOWS_STACKS __has_feature(address_sanitizer)
+#else
+#define KNOWS_STACKS false
+#endif
+
+/* swapcontext makes a system call, for signals that nobody sends, and a run switches a hundred
+ * times: _longjmp goes back to a stack without one. The address sanitizer must see where it goes.
+ */
+static void jump(struct place *from, struct place *to) {
+    if (KNOWS_STACKS) {
+        swapcontext(&from->context, &to->context);
+    } else if (_setjmp(from->registers) == 0) {
+        from->begun = true;
+        if (to->begun) {
+            _longjmp(to->registers, 1);
+        }
+        setcontext(&to->context);
+    }
+}
+
 static void switch_task(void) {
     uint32_t from = scene.current;
     uint32_t to = 1u - from;
     if (!scene.tasks[to].done) {
         scene.current = to;
-        swapcontext(&scene.tasks[from].context, &scene.tasks[to].context);
+        jump(&scene.tasks[from].place, &scene.tasks[to].place);
     }
 }
 
@@ -356,23 +387,25 @@ static void task_run(void) {
         task_call(&call);
     }
     scene.tasks[scene.current].done = true;
+    jump(&scene.tasks[scene.current].place, &scene.home);
 }
 
 /* ---- a run ---- */
 
+static void task_prepare(struct task *task, uint8_t *stack) {
+    getcontext(&task->place.context);
+    task->place.context.uc_stack.ss_sp = stack;
+    task->place.context.uc_stack.ss_size = STACK_BYTES;
+    makecontext(&task->place.context, task_run, 0);
+}
+
 static void run_tasks(void) {
-    for (volatile uint32_t t = 0; t < TASKS; t++) { /* getcontext returns again, to compilers */
-        struct task *task = &scene.tasks[t];
-        getcontext(&task->context);
-        task->context.uc_stack.ss_sp = stacks[t];
-        task->context.uc_stack.ss_size = STACK_BYTES;
-        task->context.uc_link = &scene.home;
-        makecontext(&task->context, task_run, 0);
-    }
+    task_prepare(&scene.tasks[0], stacks[0]);
+    task_prepare(&scene.tasks[1], stacks[1]);
     for (uint32_t t = 0; t < TASKS; t++) {
         while (!scene.tasks[t].done) {
             scene.current = t;
-            swapcontext(&scene.home, &scene.tasks[t].context);
+            jump(&scene.home, &scene.tasks[t].place);
         }
     }
     scene.current = TASKS;
