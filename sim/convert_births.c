@@ -18,6 +18,9 @@
 #define PSRAM_BYTES 0x800000u
 #define INTERNAL_PIECES (INTERNAL_BYTES / PIECE)
 #define PIECES (INTERNAL_PIECES + PSRAM_BYTES / PIECE)
+/* Kept by pages, made when they are first needed: a recording touches few. */
+#define PAGE_PIECES 4096u
+#define PAGES ((PIECES + PAGE_PIECES - 1u) / PAGE_PIECES)
 
 /* A recording of a million blocks of a megabyte is nobody's: after so many pieces looked at,
  * nothing is asked any more, and blocks come as late as they can. */
@@ -29,8 +32,8 @@ struct history {
     struct births *births;
     uint32_t *live; /* hash table of pointers; 0 is empty */
     size_t live_mask;
-    uint32_t *touched; /* per piece: 1 + index of the last event whose block lay there */
-    uint32_t *gaps;    /* indexes of the events with a gap before them, ascending */
+    uint32_t *touched[PAGES]; /* per piece: 1 + index of the last event whose block lay there */
+    uint32_t *gaps;           /* indexes of the events with a gap before them, ascending */
     size_t gap_count;
     uint64_t work;
     bool failed;
@@ -88,13 +91,27 @@ static bool pieces_of(const struct history *history, uint32_t pointer, uint32_t 
     return false;
 }
 
+/* The last piece up to `last` on the same page as `i`. */
+static uint32_t page_end(uint32_t i, uint32_t last) {
+    uint32_t end = i | (PAGE_PIECES - 1u);
+    return end < last ? end : last;
+}
+
 static void touch(struct history *history, uint32_t pointer, uint32_t size, size_t index) {
     uint32_t first;
     uint32_t last;
-    if (pieces_of(history, pointer, size, &first, &last) && history->work < WORK_MAX) {
-        history->work += last - first;
-        for (uint32_t i = first; i <= last; i++) {
-            history->touched[i] = (uint32_t)index + 1;
+    if (!pieces_of(history, pointer, size, &first, &last) || history->work >= WORK_MAX) {
+        return;
+    }
+    history->work += last - first;
+    while (first <= last) {
+        uint32_t **page = &history->touched[first / PAGE_PIECES];
+        if (*page == NULL && (*page = calloc(PAGE_PIECES, sizeof **page)) == NULL) {
+            history->failed = true;
+            return;
+        }
+        for (uint32_t end = page_end(first, last); first <= end; first++) {
+            (*page)[first % PAGE_PIECES] = (uint32_t)index + 1;
         }
     }
 }
@@ -108,8 +125,14 @@ static size_t birth_time(struct history *history, uint32_t pointer, uint32_t siz
         return index;
     }
     history->work += last - first;
-    for (uint32_t i = first; i <= last; i++) {
-        since = history->touched[i] > since ? history->touched[i] : since;
+    while (first <= last) {
+        const uint32_t *page = history->touched[first / PAGE_PIECES];
+        uint32_t end = page_end(first, last);
+        for (; page != NULL && first <= end; first++) {
+            uint32_t touched = page[first % PAGE_PIECES];
+            since = touched > since ? touched : since;
+        }
+        first = end + 1;
     }
     size_t low = 0;
     for (size_t high = history->gap_count; low < high;) {
@@ -257,12 +280,10 @@ bool births_find(struct births *births, const struct convert *convert,
         .births = births,
         .live = calloc(table, sizeof(uint32_t)),
         .live_mask = table - 1,
-        .touched = calloc(PIECES, sizeof(uint32_t)),
         .gaps = malloc((boot->event_count + 1) * sizeof(uint32_t)),
     };
     struct recorder_block *blocks = malloc((boot->block_count + 1) * sizeof *blocks);
-    bool enough =
-        history.live != NULL && history.touched != NULL && history.gaps != NULL && blocks != NULL;
+    bool enough = history.live != NULL && history.gaps != NULL && blocks != NULL;
     if (enough) {
         if (boot->block_count > 0) {
             memcpy(blocks, boot->blocks, boot->block_count * sizeof *blocks);
@@ -276,7 +297,9 @@ bool births_find(struct births *births, const struct convert *convert,
     }
     free(blocks);
     free(history.live);
-    free(history.touched);
+    for (uint32_t i = 0; i < PAGES; i++) {
+        free(history.touched[i]);
+    }
     free(history.gaps);
     return enough && !history.failed;
 }
