@@ -26,6 +26,8 @@ struct heap_build {
     int (*append)(const char *name);
     void *(*alloc)(size_t size, wm_heap_cap_type_t caps, const char *file, int line);
     void *(*realloc)(void *ptr, size_t size, wm_heap_cap_type_t caps, const char *file, int line);
+    void *(*alloc_untraced)(size_t size, wm_heap_cap_type_t caps); /* without a call site */
+    void *(*realloc_untraced)(void *ptr, size_t size, wm_heap_cap_type_t caps);
     void *(*calloc)(size_t count, size_t size, wm_heap_cap_type_t caps, const char *file, int line);
     void *(*aligned_alloc)(size_t alignment, size_t size, wm_heap_cap_type_t caps, const char *file,
                            int line);

@@ -62,7 +62,7 @@ void *wm_heap_caps_alloc_tracing(size_t size, wm_heap_cap_type_t caps, const cha
 }
 
 void *wm_heap_caps_alloc(size_t size, wm_heap_cap_type_t caps) {
-    return BUILD()->alloc(size, caps_or_failure(size, caps), NULL, 0);
+    return BUILD()->alloc_untraced(size, caps_or_failure(size, caps));
 }
 
 void *wm_heap_caps_calloc_tracing(size_t count, size_t size, wm_heap_cap_type_t caps,
@@ -90,28 +90,28 @@ static uint32_t caps_of_memory(const void *ptr) {
 /* What the block was promised and realloc can silently take away: memory in PSRAM, or
  * within the reach of Wi-Fi, SDIO and HSPI. libc's realloc passes DEFAULT, whatever the
  * block had. Only blocks in memory that has such a capability are looked up. */
-static uint32_t promised_caps(const struct heap_build *build, const void *ptr,
-                              struct wm_heap_block *block) {
-    uint32_t special = caps_of_memory(ptr) & (WM_HEAP_CAP_SHARED | WM_HEAP_CAP_SPIRAM);
-    if (special == 0 || !build->get_block(ptr, block))
-        return 0;
-    return block->caps & special;
+struct promise {
+    uint32_t caps; /* 0: nothing */
+    struct wm_heap_block block;
+};
+
+static struct promise promise_of(const void *old, size_t size, wm_heap_cap_type_t caps) {
+    struct promise promise = {.caps = 0};
+    uint32_t special = caps_of_memory(old) & (WM_HEAP_CAP_SHARED | WM_HEAP_CAP_SPIRAM);
+    /* caps 0 keeps the old ones, and freeing moves nothing */
+    if (special != 0 && size > 0 && caps != 0 && BUILD()->get_block(old, &promise.block))
+        promise.caps = promise.block.caps & special;
+    return promise;
 }
 
-static void *realloc_watched(size_t size, wm_heap_cap_type_t caps, void *old, const char *file,
-                             int line) {
-    const struct heap_build *build = w800_machine.config.build;
-    /* caps 0 keeps the old ones, and freeing moves nothing */
-    bool may_lose = old && size > 0 && caps != 0;
-    struct wm_heap_block block = {0};
-    uint32_t promised = may_lose ? promised_caps(build, old, &block) : 0;
-    void *moved = build->realloc(old, size, caps_or_failure(size, caps), file, line);
-    if (moved && (promised & ~caps_of_memory(moved)) != 0) {
+/* Returns `moved`. */
+static void *promise_check(const struct promise *promise, const void *old, void *moved) {
+    if (moved && (promise->caps & ~caps_of_memory(moved)) != 0) {
         struct w800_event event = {
             .kind = W800_EVENT_REALLOC_MOVED,
             .address = w800_address(old),
-            .near_block = block.address,
-            .near_size = block.size,
+            .near_block = promise->block.address,
+            .near_size = promise->block.size,
         };
         w800_event_deliver(&event);
     }
@@ -120,13 +120,19 @@ static void *realloc_watched(size_t size, wm_heap_cap_type_t caps, void *old, co
 
 void *wm_heap_caps_realloc_tracing(void *old_mem, size_t new_size, wm_heap_cap_type_t caps,
                                    const char *file, int line) {
-    (void)BUILD();
-    return realloc_watched(new_size, caps, old_mem, file, line);
+    const struct heap_build *build = BUILD();
+    struct promise promise = promise_of(old_mem, new_size, caps);
+    return promise_check(
+        &promise, old_mem,
+        build->realloc(old_mem, new_size, caps_or_failure(new_size, caps), file, line));
 }
 
 void *wm_heap_caps_realloc(void *old_mem, size_t new_size, wm_heap_cap_type_t caps) {
-    (void)BUILD();
-    return realloc_watched(new_size, caps, old_mem, NULL, 0);
+    const struct heap_build *build = BUILD();
+    struct promise promise = promise_of(old_mem, new_size, caps);
+    return promise_check(
+        &promise, old_mem,
+        build->realloc_untraced(old_mem, new_size, caps_or_failure(new_size, caps)));
 }
 
 /* ---- the rest passes through ------------------------------------------------------ */
