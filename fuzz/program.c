@@ -74,9 +74,12 @@ static uint8_t take(struct program *program) {
 struct program_head program_begin(struct program *program, const uint8_t *data, size_t size) {
     *program = (struct program){.data = data, .size = size};
     uint32_t head = take(program);
+    uint32_t rest = head / (PROGRAM_BUILDS * PROGRAM_LAYOUTS);
     return (struct program_head){.build = head % PROGRAM_BUILDS,
                                  .layout = head / PROGRAM_BUILDS % PROGRAM_LAYOUTS,
-                                 .in_place = head / (PROGRAM_BUILDS * PROGRAM_LAYOUTS) % 2u != 0};
+                                 .in_place = rest % 2u != 0,
+                                 .untraced = rest / 2u == 5u,
+                                 .silent = rest / 2u == 6u};
 }
 
 /* Every bit that a region can have, and three that none has. */

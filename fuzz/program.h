@@ -5,7 +5,8 @@
  *
  *     head  call call call ...
  *
- * The head chooses build, layout and realloc in place. A call is an operation byte (low
+ * The head chooses build, layout, realloc in place, and now and then calls without a call site or
+ * a heap that tells no failures. A call is an operation byte (low
  * four bits: what; high four: capabilities, or a variant) and as many bytes as the operation
  * byte says, missing ones being 0. A call's length thus hangs on its first byte alone: calls
  * can be cut out, moved and joined without a parser. 64 calls have about 200 bytes.
@@ -62,6 +63,8 @@ struct program_head {
     uint32_t build;
     uint32_t layout;
     bool in_place;
+    bool untraced; /* alloc and realloc without a call site */
+    bool silent;   /* nobody is told of failures */
 };
 
 struct program_call {

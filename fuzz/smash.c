@@ -80,6 +80,11 @@ static void on_failure(void *context, size_t size, wm_heap_cap_type_t caps, cons
     (void)line;
 }
 
+static void on_print(void *context, const char *text, size_t length) {
+    const struct survivor *survivor = context;
+    CHECK(survivor, memchr(text, 0, length) == NULL, "%zu bytes are printed with a NUL", length);
+}
+
 /* ---- live blocks ---- */
 
 static void bytes_note(struct survivor *survivor, const struct live *live) {
@@ -184,16 +189,16 @@ static void survive_alloc(struct survivor *survivor, const struct program_call *
         uint32_t alignment = program_alignment(call);
         twin_trace(survivor->twin, "aligned %u %u %zu 0x%x", call->slot, alignment, (size_t)size,
                    call->caps);
-        result = wm_heap_caps_aligned_alloc_tracing(alignment, size, caps_of(call->caps), twin_site,
-                                                    (int)survivor->twin->call);
+        result = wm_heap_caps_aligned_alloc_tracing(alignment, size, caps_of(call->caps),
+                                                    twin_file(survivor->twin),
+                                                    twin_line(survivor->twin));
     } else if (call->kind == PROGRAM_CALLOC) {
         twin_trace(survivor->twin, "calloc %u 1 %zu 0x%x", call->slot, (size_t)size, call->caps);
-        result = wm_heap_caps_calloc_tracing(1, size, caps_of(call->caps), twin_site,
-                                             (int)survivor->twin->call);
+        result = wm_heap_caps_calloc_tracing(1, size, caps_of(call->caps),
+                                             twin_file(survivor->twin), twin_line(survivor->twin));
     } else {
         twin_trace(survivor->twin, "alloc %u %zu 0x%x", call->slot, (size_t)size, call->caps);
-        result = wm_heap_caps_alloc_tracing(size, caps_of(call->caps), twin_site,
-                                            (int)survivor->twin->call);
+        result = twin_alloc(survivor->twin, size, call->caps);
     }
     if (result != NULL) {
         uint32_t caps = call->caps != 0 ? call->caps : (uint32_t)WM_HEAP_CAP_DEFAULT;
@@ -227,9 +232,7 @@ static void survive_realloc(struct survivor *survivor, const struct program_call
     }
     uint32_t before = freed_or_faulted(survivor);
     twin_trace(survivor->twin, "realloc %u %zu 0x%x", call->slot, (size_t)size, call->caps);
-    void *result =
-        wm_heap_caps_realloc_tracing(w800_pointer(old->pointer), size, caps_of(call->caps),
-                                     twin_site, (int)survivor->twin->call);
+    void *result = twin_realloc(survivor->twin, w800_pointer(old->pointer), size, call->caps);
     if (result == NULL) {
         return;
     }
@@ -409,7 +412,8 @@ static void survivor_start(struct twin *twin, const struct damages *damages) {
         }
     }
     w800_on_event(on_event, &survivor);
-    wm_heap_set_failed_callback(on_failure, NULL);
+    w800_on_print(on_print, &survivor);
+    wm_heap_set_failed_callback(twin->head.silent ? NULL : on_failure, NULL);
 }
 
 /* Returns true if something was hit that the core keeps. */

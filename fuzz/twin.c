@@ -9,6 +9,8 @@
 #include <string.h>
 
 #include "fuzz.h"
+#include "twin_check.h"
+#include "twin_print.h"
 #include "twin_trace.h"
 
 #define COUNT(array) ((uint32_t)(sizeof(array) / sizeof *(array)))
@@ -18,11 +20,19 @@ const char twin_site[] = "fuzz.c";
 /* File scope for the reason that the machine is: one in a process. */
 static struct model *models[PROGRAM_BUILDS * PROGRAM_LAYOUTS];
 
-static wm_heap_cap_type_t caps_of(uint32_t bits) { return (wm_heap_cap_type_t)bits; }
+#define CHECK TWIN_CHECK
 
-#define CHECK(twin, condition, format, ...)                                                        \
-    FUZZ_CHECK(condition, "build %s, layout %u, call %u: " format, (twin)->build->name,            \
-               (twin)->head.layout, (twin)->call, __VA_ARGS__)
+void *twin_alloc(const struct twin *twin, uint64_t size, uint32_t caps) {
+    return twin->head.untraced
+               ? (wm_heap_caps_alloc)(size, caps_of(caps))
+               : wm_heap_caps_alloc_tracing(size, caps_of(caps), twin_site, twin_line(twin));
+}
+
+void *twin_realloc(const struct twin *twin, void *old, uint64_t size, uint32_t caps) {
+    return twin->head.untraced
+               ? (wm_heap_caps_realloc)(old, size, caps_of(caps))
+               : wm_heap_caps_realloc_tracing(old, size, caps_of(caps), twin_site, twin_line(twin));
+}
 
 /* ---- life ---- */
 
@@ -58,14 +68,13 @@ static void on_failure(void *context, size_t size, wm_heap_cap_type_t caps, cons
     struct twin *twin = context;
     twin->failures++;
     twin->failed_size = size;
-    CHECK(twin, caps != 0 && file == twin_site && line == (int)twin->call,
+    CHECK(twin, caps != 0 && file == twin_file(twin) && line == twin_line(twin),
           "the failure's callback gets caps 0x%x, %s:%d", (unsigned)caps,
           file != NULL ? file : "(null)", line);
 }
 
 static void on_print(void *context, const char *text, size_t length) {
-    const struct twin *twin = context;
-    CHECK(twin, memchr(text, 0, length) == NULL, "%zu bytes are printed with a NUL", length);
+    twin_print_take(context, text, length);
 }
 
 void twin_start(struct twin *twin, const struct program_head *head, FILE *trace) {
@@ -78,7 +87,7 @@ void twin_start(struct twin *twin, const struct program_head *head, FILE *trace)
     model_reset(twin->model);
     w800_on_event(on_event, twin);
     w800_on_print(on_print, twin);
-    wm_heap_set_failed_callback(on_failure, twin);
+    wm_heap_set_failed_callback(head->silent ? NULL : on_failure, twin);
     if (head->in_place) {
         wm_heap_set_realloc_in_place(true);
         model_set_realloc_in_place(twin->model, true);
@@ -107,7 +116,7 @@ static void expect_failure(struct twin *twin, uint64_t size) {
     if (size_32 > twin->expected.largest_failed) {
         twin->expected.largest_failed = size_32;
     }
-    CHECK(twin, twin->failures == 1 && twin->failed_size == size,
+    CHECK(twin, twin->head.silent || (twin->failures == 1 && twin->failed_size == size),
           "%u failures are told, the last of %zu bytes, not one of %" PRIu64, twin->failures,
           twin->failed_size, size);
     twin->failures = 0;
@@ -133,14 +142,6 @@ uint32_t twin_border(const struct twin *twin, uint32_t caps) {
 }
 
 /* ---- contents ---- */
-
-static void contents_check(struct twin *twin, uint32_t pointer) {
-    uint32_t length;
-    const uint8_t *expected = model_contents(twin->model, pointer, &length);
-    CHECK(twin, expected != NULL, "0x%08x is no block of the model's", pointer);
-    CHECK(twin, memcmp(w800_pointer(pointer), expected, length) == 0,
-          "the contents of 0x%08x, %u bytes, have changed", pointer, length);
-}
 
 /* The program writes what the model says, from the first byte that is not yet defined. */
 static void contents_write(struct twin *twin, uint32_t pointer, uint32_t size) {
@@ -186,13 +187,14 @@ static void slot_set(struct twin *twin, uint32_t slot, uint32_t pointer) {
         twin->stale[slot] = twin->pointers[slot];
     }
     twin->pointers[slot] = pointer;
+    twin->line[slot] = (uint32_t)twin_line(twin);
 }
 
 static void slot_free(struct twin *twin, uint32_t slot) {
     uint32_t pointer = twin->pointers[slot];
     twin_trace(twin, "free %u", slot);
     if (pointer != 0) {
-        contents_check(twin, pointer);
+        twin_check_contents(twin, pointer);
         wm_heap_caps_free(w800_pointer(pointer));
         CHECK(twin, model_free(twin->model, pointer) == MODEL_FREED, "0x%08x is not the model's",
               pointer);
@@ -210,6 +212,7 @@ static void slot_store(struct twin *twin, uint32_t slot, uint32_t pointer, uint6
     }
     twin->expected.allocs++;
     slot_set(twin, slot, pointer);
+    twin->born[slot] = twin->expected.allocs;
     contents_write(twin, pointer, (uint32_t)size);
 }
 
@@ -229,8 +232,7 @@ static uint64_t request_prepare(struct twin *twin, const struct program_call *ca
 static void call_alloc(struct twin *twin, const struct program_call *call) {
     uint64_t size = request_prepare(twin, call);
     twin_trace(twin, "alloc %u %" PRIu64 " 0x%x", call->slot, shown(size), call->caps);
-    void *result =
-        wm_heap_caps_alloc_tracing(size, caps_of(call->caps), twin_site, (int)twin->call);
+    void *result = twin_alloc(twin, size, call->caps);
     uint32_t caps = caps_or_failure(twin, size, call->caps);
     uint32_t got = result_address(twin, result);
     result_check(twin, got, model_alloc(twin->model, size, caps), size, call->caps);
@@ -243,7 +245,7 @@ static void call_aligned(struct twin *twin, const struct program_call *call) {
     twin_trace(twin, "aligned %u %u %" PRIu64 " 0x%x", call->slot, alignment, shown(size),
                call->caps);
     void *result = wm_heap_caps_aligned_alloc_tracing(alignment, size, caps_of(call->caps),
-                                                      twin_site, (int)twin->call);
+                                                      twin_file(twin), twin_line(twin));
     uint32_t caps = caps_or_failure(twin, size, call->caps);
     uint32_t got = result_address(twin, result);
     result_check(twin, got, model_aligned_alloc(twin->model, alignment, size, caps), size,
@@ -261,8 +263,8 @@ static void call_calloc(struct twin *twin, const struct program_call *call) {
     }
     twin_trace(twin, "calloc %u %" PRIu64 " %" PRIu64 " 0x%x", call->slot, shown(count),
                shown(size), call->caps);
-    void *result =
-        wm_heap_caps_calloc_tracing(count, size, caps_of(call->caps), twin_site, (int)twin->call);
+    void *result = wm_heap_caps_calloc_tracing(count, size, caps_of(call->caps), twin_file(twin),
+                                               twin_line(twin));
     uint32_t caps = caps_or_failure(twin, total, call->caps);
     uint32_t got = result_address(twin, result);
     result_check(twin, got, model_alloc(twin->model, total, caps), total, call->caps);
@@ -280,12 +282,13 @@ static void realloc_moved(struct twin *twin, const struct program_call *call, ui
         slot_set(twin, call->slot, 0);
     } else if (got == 0) {
         expect_failure(twin, size);
-        contents_check(twin, old);
+        twin_check_contents(twin, old);
     } else {
         twin->expected.allocs += got != old;
         twin->expected.frees += got != old;
         slot_set(twin, call->slot, got);
-        contents_check(twin, got);
+        twin->born[call->slot] = got != old ? twin->expected.allocs : twin->born[call->slot];
+        twin_check_contents(twin, got);
         contents_write(twin, got, (uint32_t)size);
     }
 }
@@ -294,15 +297,14 @@ static void call_realloc(struct twin *twin, const struct program_call *call) {
     uint32_t old = twin->pointers[call->slot];
     struct model_block block = {.caps = call->caps};
     if (old != 0) {
-        contents_check(twin, old);
+        twin_check_contents(twin, old);
         (void)model_find(twin->model, old, &block);
     }
     uint64_t size = size_of(twin, call);
     twin_trace(twin, "realloc %u %" PRIu64 " 0x%x", call->slot, shown(size), call->caps);
     uint32_t caps = caps_or_failure(twin, size, call->caps);
     uint32_t expected = model_realloc(twin->model, old, size, caps);
-    void *result = wm_heap_caps_realloc_tracing(w800_pointer(old), size, caps_of(call->caps),
-                                                twin_site, (int)twin->call);
+    void *result = twin_realloc(twin, w800_pointer(old), size, call->caps);
     uint32_t got = result_address(twin, result);
     result_check(twin, got, expected, size, call->caps != 0 ? call->caps : block.caps);
     if (old == 0) {
@@ -353,8 +355,8 @@ static void call_bad(struct twin *twin, const struct program_call *call) {
         twin_trace(twin, "# realloc of 0x%08x; no event for it, hence:\nfreeaddr 0x%08x", pointer,
                    pointer);
         (void)caps_or_failure(twin, 16, 0);
-        CHECK(twin, wm_heap_caps_realloc_tracing(memory, 16, caps_of(0), twin_site, 1) == NULL,
-              "realloc of 0x%08x succeeds", pointer);
+        CHECK(twin, twin_realloc(twin, memory, 16, 0) == NULL, "realloc of 0x%08x succeeds",
+              pointer);
     } else {
         twin_trace(twin, "# usable size of 0x%08x; no event for it, hence:\nfreeaddr 0x%08x",
                    pointer, pointer);
@@ -386,50 +388,11 @@ static void call_fail(struct twin *twin, const struct program_call *call) {
     w800_fail_allocation(twin->fail_in, twin->fail_on);
 }
 
-static void compare_caps(struct twin *twin, uint32_t caps) {
-    const struct model *model = twin->model;
-    size_t now = wm_heap_caps_get_free_size(caps_of(caps));
-    size_t minimum = wm_heap_caps_get_minimum_free_size(caps_of(caps));
-    size_t largest = wm_heap_caps_get_largest_free_block(caps_of(caps));
-    CHECK(twin,
-          now == model_caps_free_size(model, caps) &&
-              minimum == model_caps_minimum_free_size(model, caps) &&
-              largest == model_caps_largest_free_block(model, caps),
-          "caps 0x%x: free %zu, minimum %zu, largest %zu; the model says %u, %u, %u", caps, now,
-          minimum, largest, model_caps_free_size(model, caps),
-          model_caps_minimum_free_size(model, caps), model_caps_largest_free_block(model, caps));
-}
-
-/* What the core says of a live block. */
-static void compare_block(struct twin *twin, uint32_t pointer) {
-    struct wm_heap_block block = {0};
-    struct wm_heap_fault fault;
-    struct model_block expected;
-    void *memory = w800_pointer(pointer);
-    size_t usable = wm_heap_get_usable_size(memory);
-    CHECK(twin,
-          wm_heap_get_block(memory, &block) && model_find(twin->model, pointer, &expected) &&
-              block.address == expected.address && block.size == expected.size &&
-              block.pointer == pointer && block.requested == expected.requested &&
-              block.caps == expected.caps && block.live,
-          "block 0x%08x is not as the model says", pointer);
-    CHECK(twin, wm_heap_check_block(memory, &fault), "a good block does not pass: 0x%08x", pointer);
-    CHECK(twin,
-          usable == (twin->build->comprehensive ? block.requested
-                                                : block.size - twin->build->header_size),
-          "0x%08x: %zu usable bytes of a block of %u", pointer, usable, block.size);
-    if (twin->build->tracing) {
-        const char *file = wm_heap_port_site_name(block.site);
-        CHECK(twin, file == twin_site && block.line <= twin->call, "0x%08x comes from %s:%u",
-              pointer, file != NULL ? file : "(null)", block.line);
-    }
-    memset(w800_pointer(pointer + block.requested), 0xee, usable - block.requested);
-}
-
 static void call_query(struct twin *twin, const struct program_call *call) {
-    compare_caps(twin, call->caps);
+    twin_check_caps(twin, call->caps);
+    twin_check_walk(twin, call->slot % (WM_HEAP_REGIONS_MAX + 1u), 1u + call->slot / 8u);
     if (twin->pointers[call->slot] != 0) {
-        compare_block(twin, twin->pointers[call->slot]);
+        twin_check_block(twin, twin->pointers[call->slot]);
     }
 }
 
@@ -444,10 +407,13 @@ static void call_other(struct twin *twin, const struct program_call *call) {
     case PROGRAM_STATS:
         twin_trace(twin, "stats");
         wm_heap_print_stats();
+        twin_print_is_stats(twin);
         break;
     case PROGRAM_TRACING:
         twin_trace(twin, "tracing");
+        on = on && twin->pointers[call->slot] != 0;
         wm_heap_print_tracing(on ? w800_pointer(twin->pointers[call->slot]) : NULL);
+        twin_print_is_tracing(twin, on ? call->slot : PROGRAM_SLOTS);
         break;
     case PROGRAM_INIT:
         twin_trace(twin, "init");
@@ -466,8 +432,8 @@ typedef void call_fn(struct twin *twin, const struct program_call *call);
 /* Nothing is smashed here: the block that would be is looked at. */
 static void call_look(struct twin *twin, const struct program_call *call) {
     if (twin->pointers[call->slot] != 0) {
-        compare_block(twin, twin->pointers[call->slot]);
-        contents_check(twin, twin->pointers[call->slot]);
+        twin_check_block(twin, twin->pointers[call->slot]);
+        twin_check_contents(twin, twin->pointers[call->slot]);
     }
 }
 
@@ -476,25 +442,6 @@ static void call_free(struct twin *twin, const struct program_call *call) {
 }
 
 /* ---- after a call, and at the end ---- */
-
-static void compare_counters(const struct twin *twin) {
-    const struct wm_heap_counters *now = &twin->build->state->counters;
-    CHECK(twin, memcmp(now, &twin->expected, sizeof *now) == 0,
-          "counters: %u allocs, %u frees, %u failed, largest %u, %u faults, %u refused; expected "
-          "%u, %u, %u, %u, %u, %u",
-          now->allocs, now->frees, now->failed, now->largest_failed, now->faults, now->refused,
-          twin->expected.allocs, twin->expected.frees, twin->expected.failed,
-          twin->expected.largest_failed, twin->expected.faults, twin->expected.refused);
-}
-
-/* Free bytes and the least there were, of everything together: by the state after each call, by
- * the getters, which take the lock, in each check. */
-static void compare_total(const struct twin *twin, size_t bytes, size_t minimum) {
-    CHECK(twin,
-          bytes == model_free_size(twin->model) && minimum == model_minimum_free_size(twin->model),
-          "free %zu, minimum %zu; the model says %u, %u", bytes, minimum,
-          model_free_size(twin->model), model_minimum_free_size(twin->model));
-}
 
 void twin_call(struct twin *twin, const struct program_call *call) {
     static call_fn *const calls[PROGRAM_KIND_COUNT] = {
@@ -511,62 +458,8 @@ void twin_call(struct twin *twin, const struct program_call *call) {
           w800_event_name(twin->last.kind), wm_heap_fault_name(twin->last.fault.kind));
     CHECK(twin, twin->failures == 0, "a failure of %zu bytes is told that was none",
           twin->failed_size);
-    compare_counters(twin);
-    const struct wm_heap_level *total = &twin->build->state->total;
-    compare_total(twin, total->free_bytes, wm_heap_level_minimum(total));
-}
-
-struct walk {
-    struct twin *twin;
-    uint32_t next; /* where the next block must begin */
-};
-
-static bool walk_visit(void *context, const struct wm_heap_block *block) {
-    struct walk *walk = context;
-    struct model_block expected = {0};
-    CHECK(walk->twin,
-          model_find(walk->twin->model, block->address, &expected) &&
-              block->address == walk->next && block->address == expected.address &&
-              block->size == expected.size && block->live == expected.live &&
-              block->pointer == expected.pointer && block->requested == expected.requested &&
-              block->caps == expected.caps,
-          "block 0x%08x, %u bytes, %s, %u requested, caps 0x%x; the model has 0x%08x, %u bytes, "
-          "%s, %u requested, caps 0x%x; the block before ends at 0x%08x",
-          block->address, block->size, block->live ? "live" : "free", block->requested, block->caps,
-          expected.address, expected.size, expected.live ? "live" : "free", expected.requested,
-          expected.caps, walk->next);
-    walk->next += block->size;
-    if (block->live) {
-        contents_check(walk->twin, block->pointer);
-    }
-    return true;
-}
-
-static void compare_blocks(struct twin *twin) {
-    for (uint32_t r = 0; r < WM_HEAP_REGIONS_MAX; r++) {
-        const struct wm_heap_region_config *row = &twin->regions[r];
-        struct walk walk = {twin, (row->start + 7u) & ~7u};
-        struct model_block first;
-        bool joined = model_find(twin->model, walk.next, &first);
-        CHECK(twin, wm_heap_walk(r, walk_visit, &walk) == joined, "the walk of region %u fails", r);
-        CHECK(twin, !joined || walk.next == ((row->end - twin->build->header_size) & ~7u),
-              "region %u: the walk ends at 0x%08x", r, walk.next);
-    }
-}
-
-void twin_check(struct twin *twin) {
-    static const uint32_t caps[] = {0x00, 0x02, 0x04, 0x08, 0x10, 0x100000};
-    struct wm_heap_fault fault;
-    compare_total(twin, twin->build->free_size(), twin->build->minimum_free_size());
-    for (uint32_t i = 0; i < COUNT(caps); i++) {
-        compare_caps(twin, caps[i]);
-    }
-    compare_blocks(twin);
-    CHECK(twin, wm_heap_check(WM_HEAP_NO_REGION, &fault),
-          "%s (%s), block 0x%08x, at 0x%08x: 0x%08x, expected 0x%08x",
-          wm_heap_fault_name(fault.kind), wm_heap_check_name(fault.check), fault.block,
-          fault.address, fault.actual, fault.expected);
-    CHECK(twin, arena_lock_depth() == 0, "the lock is held %s", "");
+    twin_print_is_nothing(twin);
+    twin_check_counters(twin);
 }
 
 void twin_finish(struct twin *twin) {

@@ -19,6 +19,8 @@ struct twin {
     struct wm_heap_counters expected;
     uint32_t pointers[PROGRAM_SLOTS]; /* 0: null */
     uint32_t stale[PROGRAM_SLOTS];    /* what stood there last */
+    uint32_t born[PROGRAM_SLOTS];     /* number of the block's allocation */
+    uint32_t line[PROGRAM_SLOTS];     /* of its latest call site */
     uint32_t call;                    /* number, from 1: also the line of its call site */
     uint32_t fail_in;                 /* allocations up to the failing one, 0: none */
     bool fail_on;
@@ -26,7 +28,8 @@ struct twin {
     struct w800_event last;
     uint32_t failures; /* told to the callback in this call */
     size_t failed_size;
-    FILE *trace; /* NULL: none is written */
+    uint32_t printed; /* bytes of console text in this call */
+    FILE *trace;      /* NULL: none is written */
 };
 
 /* The models are made once, for all builds and layouts. */
@@ -47,7 +50,17 @@ void twin_finish(struct twin *twin);
 /* What the largest hole for these capabilities holds, by the model. */
 uint32_t twin_border(const struct twin *twin, uint32_t caps);
 
-/* The file of all call sites. */
+/* The file of all call sites, and what is passed for this call: NULL and 0 if it is untraced. */
 extern const char twin_site[];
+static inline const char *twin_file(const struct twin *twin) {
+    return twin->head.untraced ? NULL : twin_site;
+}
+static inline int twin_line(const struct twin *twin) {
+    return twin->head.untraced ? 0 : (int)twin->call;
+}
+
+/* The core's calls, with or without a call site. */
+void *twin_alloc(const struct twin *twin, uint64_t size, uint32_t caps);
+void *twin_realloc(const struct twin *twin, void *old, uint64_t size, uint32_t caps);
 
 #endif
