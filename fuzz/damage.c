@@ -8,12 +8,16 @@
 
 #include "twin_trace.h"
 
-#define NODE_BYTES 24u /* of a free block, at its end */
+/* core/layout.h: of a free block, at its end; and where the seals stand, which hold the size as it
+ * is or inverted, so that a change of the one is the same change of the other. */
+#define NODE_BYTES 24u
+#define NODE_SEAL 20u
+#define HEADER_SEAL 12u
 
-enum action { FLIP, BYTE, WORD, ADD, COPY, RUN };
+enum action { FLIP, BYTE, WORD, ADD, COPY, RUN, FORGE };
 
-static const uint8_t actions[16] = {FLIP, FLIP, FLIP, FLIP, BYTE, BYTE, WORD, WORD,
-                                    WORD, WORD, ADD,  ADD,  COPY, COPY, RUN,  RUN};
+static const uint8_t actions[16] = {FLIP, FLIP, FLIP, FLIP, BYTE, BYTE, WORD,  WORD,
+                                    WORD, WORD, ADD,  ADD,  COPY, COPY, FORGE, RUN};
 
 uint32_t damage_region(const struct twin *twin, uint32_t address) {
     uint32_t r = 0;
@@ -53,6 +57,39 @@ static uint32_t word_at(uint32_t address) {
     return word;
 }
 
+static void forge_word(const struct twin *twin, struct damage *damage, uint32_t address,
+                       uint32_t word) {
+    if (damage_region(twin, address) < WM_HEAP_REGIONS_MAX &&
+        damage_region(twin, address + 3u) < WM_HEAP_REGIONS_MAX) {
+        damage->forged[damage->forged_count].address = address;
+        damage->forged[damage->forged_count++].word = word;
+    }
+}
+
+/* Another size of the slot's block, or of the free block before it, and all that belongs to it. */
+static void plan_forgery(const struct twin *twin, const struct program_call *call,
+                         struct damage *damage) {
+    uint32_t change = call->bytes[0] | (call->bytes[1] & 0x1fu) << 8;
+    uint32_t seal = HEADER_SEAL;
+    damage->address = twin->pointers[call->slot] - twin->build->header_size;
+    if ((call->argument & 1u) != 0) {
+        damage->address -= NODE_BYTES;
+        seal = NODE_SEAL;
+    }
+    damage->length = sizeof(uint32_t);
+    if (damage_region(twin, damage->address) == WM_HEAP_REGIONS_MAX ||
+        damage_region(twin, damage->address + seal + 3u) == WM_HEAP_REGIONS_MAX) {
+        damage->length = 0;
+        return;
+    }
+    uint32_t size = word_at(damage->address) ^ change;
+    memcpy(damage->bytes, &size, sizeof size);
+    forge_word(twin, damage, damage->address + seal, word_at(damage->address + seal) ^ change);
+    if (seal == NODE_SEAL) {
+        forge_word(twin, damage, (damage->address + NODE_BYTES - size) & ~3u, size);
+    }
+}
+
 static void plan_word(struct damage *damage, uint32_t word) {
     damage->length = sizeof word;
     memcpy(damage->bytes, &word, sizeof word);
@@ -88,6 +125,9 @@ static void plan_bytes(const struct twin *twin, const struct program_call *call,
         plan_word(damage, word_at((row->start + offset % (row->end - row->start - 4u)) & ~3u));
         return;
     }
+    case FORGE:
+        plan_forgery(twin, call, damage);
+        return;
     case RUN:
     default:
         damage->length = 1u + call->bytes[1] % DAMAGE_BYTES_MAX;
@@ -105,7 +145,10 @@ bool damage_plan(const struct twin *twin, const struct damages *before,
         return false;
     }
     plan_bytes(twin, call, damage);
-    for (uint32_t i = 0; i < before->count; i++) {
+    if (damage->length == 0) {
+        return false;
+    }
+    for (uint32_t i = 0; i < before->count && !damage_is_forged(damage); i++) {
         if (damage->address < before->address[i] + before->length[i] + DAMAGE_DISTANCE &&
             before->address[i] < damage->address + damage->length + DAMAGE_DISTANCE) {
             return false;
@@ -124,6 +167,12 @@ void damage_do(const struct twin *twin, struct damages *before, const struct dam
         twin_trace(twin, "writeaddr 0x%08x 1 0x%02x", damage->address + i, damage->bytes[i]);
     }
     memcpy(w800_pointer(damage->address), damage->bytes, damage->length);
+    for (uint32_t i = 0; i < damage->forged_count; i++) {
+        twin_trace(twin, "writeaddr 0x%08x 4 0x%08x", damage->forged[i].address,
+                   damage->forged[i].word);
+        memcpy(w800_pointer(damage->forged[i].address), &damage->forged[i].word,
+               sizeof damage->forged[i].word);
+    }
 }
 
 bool damage_is_protected(const struct twin *twin, uint32_t address) {

@@ -5,7 +5,8 @@
  * A stray write changes one word or one run of equal bytes, and two of them never come near
  * each other. The core's headers are sealed, not signed: whoever changes two words of a header
  * so that the seal fits again has forged a block, and no allocator can know. A fuzzer that
- * sees the comparison would learn that at once, and find nothing else.
+ * sees the comparison would learn that at once, and find nothing else; so forging is an action
+ * of its own, after which less is asked of the core (damage_is_forged).
  */
 #ifndef DAMAGE_H
 #define DAMAGE_H
@@ -21,6 +22,12 @@ struct damage {
     uint32_t address;
     uint32_t length;
     uint8_t bytes[DAMAGE_BYTES_MAX]; /* what will stand there */
+    /* words that make a forged size look right: the seal, and where a free block begins */
+    uint32_t forged_count;
+    struct {
+        uint32_t address;
+        uint32_t word;
+    } forged[2];
 };
 
 struct damages {
@@ -33,6 +40,10 @@ struct damages {
  * outside the regions that have joined are left out. */
 bool damage_plan(const struct twin *twin, const struct damages *before,
                  const struct program_call *call, struct damage *damage);
+
+static inline bool damage_is_forged(const struct damage *damage) {
+    return damage->forged_count > 0;
+}
 
 /* Writes it and remembers it. */
 void damage_do(const struct twin *twin, struct damages *before, const struct damage *damage);
