@@ -83,6 +83,14 @@ static void start_machine(void) {
     close_memory(ARENA_PSRAM_END, W800_PSRAM_START + PSRAM_FITTED);
 }
 
+static void image_clear(const struct image *image) {
+    w800_reconfigure(&image->config);
+    memset(image->config.build->state, 0, sizeof image->state);
+    memory_fill();
+}
+
+void arena_clear(uint32_t build) { image_clear(&images[build]); }
+
 void arena_open(void) {
     images = calloc((size_t)PROGRAM_BUILDS * PROGRAM_LAYOUTS, sizeof *images);
     FUZZ_CHECK(images != NULL, "no memory");
@@ -92,9 +100,7 @@ void arena_open(void) {
         image->config = *w800_config();
         image->config.build = heap_builds[i % PROGRAM_BUILDS];
         memcpy(image->config.regions, layouts[i / PROGRAM_BUILDS], sizeof layouts[0]);
-        w800_reconfigure(&image->config);
-        memset(image->config.build->state, 0, sizeof image->state);
-        memory_fill();
+        image_clear(image);
         wm_heap_init();
         memory_save(image->memory);
         memcpy(&image->state, image->config.build->state, sizeof image->state);

@@ -25,6 +25,9 @@ void arena_open(void);
 /* A heap right after init, of this build and layout; realloc moves. */
 void arena_reset(const struct program_head *head);
 
+/* Memory and state of this build as before init. */
+void arena_clear(uint32_t build);
+
 /* The regions' table of a layout, deferred PSRAM included. */
 const struct wm_heap_region_config *arena_regions(uint32_t layout);
 

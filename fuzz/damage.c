@@ -14,10 +14,10 @@
 #define NODE_SEAL 20u
 #define HEADER_SEAL 12u
 
-enum action { FLIP, BYTE, WORD, ADD, COPY, RUN, FORGE };
+enum action { FLIP, BYTE, WORD, ADD, COPY, LINK, RUN, FORGE };
 
 static const uint8_t actions[16] = {FLIP, FLIP, FLIP, FLIP, BYTE, BYTE, WORD,  WORD,
-                                    WORD, WORD, ADD,  ADD,  COPY, COPY, FORGE, RUN};
+                                    WORD, LINK, ADD,  ADD,  COPY, LINK, FORGE, RUN};
 
 uint32_t damage_region(const struct twin *twin, uint32_t address) {
     uint32_t r = 0;
@@ -95,12 +95,19 @@ static void plan_word(struct damage *damage, uint32_t word) {
     memcpy(damage->bytes, &word, sizeof word);
 }
 
+/* The address of a tree node that may stand right before a slot's block: links that lead to the
+ * wrong node, or back to their own. */
+static uint32_t node_of(const struct twin *twin, uint32_t slot) {
+    uint32_t pointer = twin->pointers[slot] != 0 ? twin->pointers[slot] : twin->stale[slot];
+    return pointer - twin->build->header_size - NODE_BYTES;
+}
+
 static void plan_bytes(const struct twin *twin, const struct program_call *call,
                        struct damage *damage) {
     enum action action = (enum action)actions[call->variant];
     uint8_t old = *(const uint8_t *)w800_pointer(damage->address);
     uint32_t word;
-    if (action == WORD || action == ADD || action == COPY) {
+    if (action == WORD || action == ADD || action == COPY || action == LINK) {
         damage->address &= ~3u;
     }
     switch (action) {
@@ -118,6 +125,9 @@ static void plan_bytes(const struct twin *twin, const struct program_call *call,
         return;
     case ADD:
         plan_word(damage, word_at(damage->address) + 8u * (uint32_t)(int8_t)call->bytes[0]);
+        return;
+    case LINK:
+        plan_word(damage, node_of(twin, call->bytes[0] % PROGRAM_SLOTS));
         return;
     case COPY: {
         const struct wm_heap_region_config *row = &twin->regions[call->slot % 2u];
