@@ -11,6 +11,8 @@
 /* core/layout.h: of a free block, at its end; and where the seals stand, which hold the size as it
  * is or inverted, so that a change of the one is the same change of the other. */
 #define NODE_BYTES 24u
+#define NODE_LEFT 4u
+#define NODE_RIGHT 12u
 #define NODE_SEAL 20u
 #define HEADER_SEAL 12u
 
@@ -95,8 +97,7 @@ static void plan_word(struct damage *damage, uint32_t word) {
     memcpy(damage->bytes, &word, sizeof word);
 }
 
-/* The address of a tree node that may stand right before a slot's block: links that lead to the
- * wrong node, or back to their own. */
+/* The address of the tree node that stands right before a slot's block, if a free one does. */
 static uint32_t node_of(const struct twin *twin, uint32_t slot) {
     uint32_t pointer = twin->pointers[slot] != 0 ? twin->pointers[slot] : twin->stale[slot];
     return pointer - twin->build->header_size - NODE_BYTES;
@@ -107,7 +108,7 @@ static void plan_bytes(const struct twin *twin, const struct program_call *call,
     enum action action = (enum action)actions[call->variant];
     uint8_t old = *(const uint8_t *)w800_pointer(damage->address);
     uint32_t word;
-    if (action == WORD || action == ADD || action == COPY || action == LINK) {
+    if (action == WORD || action == ADD || action == COPY) {
         damage->address &= ~3u;
     }
     switch (action) {
@@ -126,9 +127,17 @@ static void plan_bytes(const struct twin *twin, const struct program_call *call,
     case ADD:
         plan_word(damage, word_at(damage->address) + 8u * (uint32_t)(int8_t)call->bytes[0]);
         return;
-    case LINK:
-        plan_word(damage, node_of(twin, call->bytes[0] % PROGRAM_SLOTS));
+    case LINK: { /* leads to another node, or back to its own */
+        bool own = (call->bytes[1] & 2u) != 0;
+        damage->address =
+            node_of(twin, call->slot) + ((call->bytes[1] & 1u) != 0 ? NODE_LEFT : NODE_RIGHT);
+        damage->length = 0;
+        if (damage_region(twin, damage->address) < WM_HEAP_REGIONS_MAX &&
+            damage_region(twin, damage->address + 3u) < WM_HEAP_REGIONS_MAX) {
+            plan_word(damage, node_of(twin, own ? call->slot : call->bytes[0] % PROGRAM_SLOTS));
+        }
         return;
+    }
     case COPY: {
         const struct wm_heap_region_config *row = &twin->regions[call->slot % 2u];
         uint32_t offset = call->bytes[0] | (uint32_t)call->bytes[1] << 8;
