@@ -19,12 +19,12 @@
 /* As on the chip, SRAM touching DRAM; starts and ends that are not 8-aligned, with gaps; and
  * heaps that are full after a few calls. */
 static const struct wm_heap_region_config layouts[PROGRAM_LAYOUTS][REGIONS] = {
-    {{"SRAM", 0x20027120, 0x20028000, SRAM_CAPS, false},
-     {"DRAM", 0x20028000, 0x20028ffc, DRAM_CAPS, false},
-     {"PSRAM", 0x30000000, 0x30001000, WM_HEAP_CAP_SPIRAM, true}},
-    {{"SRAM", 0x20027234, 0x20027e04, SRAM_CAPS, false},
-     {"DRAM", 0x20028404, 0x20028c0b, DRAM_CAPS, false},
-     {"PSRAM", 0x30000234, 0x30000ff1, WM_HEAP_CAP_SPIRAM, true}},
+    {{"SRAM", 0x20027820, 0x20028000, SRAM_CAPS, false},
+     {"DRAM", 0x20028000, 0x200287fc, DRAM_CAPS, false},
+     {"PSRAM", 0x30000000, 0x30000800, WM_HEAP_CAP_SPIRAM, true}},
+    {{"SRAM", 0x20027234, 0x20027a04, SRAM_CAPS, false},
+     {"DRAM", 0x20028404, 0x20028a0b, DRAM_CAPS, false},
+     {"PSRAM", 0x30000834, 0x30000ff1, WM_HEAP_CAP_SPIRAM, true}},
     {{"SRAM", 0x20027c14, 0x20027e00, SRAM_CAPS, false},
      {"DRAM", 0x20028004, 0x20028404, DRAM_CAPS, false},
      {"PSRAM", 0x30000400, 0x30000700, WM_HEAP_CAP_SPIRAM, true}},

@@ -39,6 +39,9 @@ __attribute__((weak)) size_t fuzz_mutate(uint8_t *data, size_t size, size_t room
 /* Writes what the input means, in the form that reproduces it best: a text trace. */
 __attribute__((weak)) bool fuzz_explain(const uint8_t *data, size_t size, FILE *out);
 
+/* Calls that an input makes. */
+__attribute__((weak)) size_t fuzz_calls(const uint8_t *data, size_t size);
+
 /* ---- what it may use ---- */
 
 /* One line on standard error, "fuzz NAME: FILE:LINE: ...", and abort. */

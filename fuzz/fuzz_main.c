@@ -296,13 +296,19 @@ static void run_seeds(const struct options *options) {
 }
 
 static void run_files(const struct options *options) {
+    size_t calls = 0;
     for (size_t i = 0; i < options->inputs.count; i++) {
         const struct input *input = &options->inputs.list[i];
         snprintf(last_words, sizeof last_words, "to repeat: %s %s\n", options->program,
                  input->path);
         fuzz_one(input->data, input->size);
+        calls += fuzz_calls != NULL ? fuzz_calls(input->data, input->size) : 0;
     }
-    printf("fuzz %s: %zu inputs: no finding\n", fuzz_name, options->inputs.count);
+    printf("fuzz %s: %zu inputs", fuzz_name, options->inputs.count);
+    if (fuzz_calls != NULL) {
+        printf(", %zu calls", calls);
+    }
+    printf(": no finding\n");
 }
 
 static void run_standard_input(void) {

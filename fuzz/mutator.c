@@ -44,8 +44,17 @@ static size_t head_bytes(void) {
 
 /* ---- where calls begin ---- */
 
+/* program_call_bytes as a table: every step of every mutation asks for each call. */
+static uint8_t lengths[256];
+
+static void lengths_fill(void) {
+    for (uint32_t i = 0; i < sizeof lengths && lengths[sizeof lengths - 1] == 0; i++) {
+        lengths[i] = (uint8_t)program_call_bytes((uint8_t)i);
+    }
+}
+
 static size_t next_call(const uint8_t *data, size_t size, size_t at) {
-    size_t next = at + program_call_bytes(data[at]);
+    size_t next = at + lengths[data[at]];
     return next < size ? next : size;
 }
 
@@ -53,6 +62,7 @@ static size_t next_call(const uint8_t *data, size_t size, size_t at) {
 static uint32_t find_calls(const uint8_t *data, size_t size, uint32_t *starts) {
     uint32_t calls = 0;
     size_t at = head_bytes();
+    lengths_fill();
     for (; at < size && calls < PROGRAM_CALLS_MAX; at = next_call(data, size, at)) {
         starts[calls++] = (uint32_t)at;
     }
@@ -272,6 +282,11 @@ size_t fuzz_mutate(uint8_t *data, size_t size, size_t room, const uint8_t *other
         step(&edit);
     }
     return edit.size;
+}
+
+size_t fuzz_calls(const uint8_t *data, size_t size) {
+    uint32_t starts[PROGRAM_CALLS_MAX + 1u];
+    return find_calls(data, size, starts);
 }
 
 /* ---- libFuzzer ---- */

@@ -134,7 +134,7 @@ uint64_t program_size(const struct program_call *call, uint32_t border) {
     case PROGRAM_SMALL:
         return call->argument % 200u;
     case PROGRAM_ANY:
-        return call->argument % 0x1000u;
+        return call->argument % 0x800u;
     case PROGRAM_BORDER:
         return near > 0 ? (uint64_t)near : 1u;
     case PROGRAM_GIANT:

@@ -29,6 +29,7 @@ struct twin {
     uint32_t failures; /* told to the callback in this call */
     size_t failed_size;
     uint32_t printed; /* bytes of console text in this call */
+    uint32_t costly;  /* whole checks and prints, so far */
     FILE *trace;      /* NULL: none is written */
 };
 

@@ -134,7 +134,8 @@ static void compare_blocks(struct twin *twin) {
 }
 
 void twin_check(struct twin *twin) {
-    static const uint32_t caps[] = {0x00, 0x02, 0x04, 0x08, 0x10, 0x100000};
+    static const uint32_t caps[] = {WM_HEAP_CAP_DEFAULT, WM_HEAP_CAP_SPIRAM, WM_HEAP_CAP_EXEC,
+                                    WM_HEAP_CAP_SHARED};
     struct wm_heap_counters counters;
     struct wm_heap_fault fault;
     wm_heap_get_counters(&counters);

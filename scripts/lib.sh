@@ -30,6 +30,12 @@ print_help() {
     sed -n '3,/^[^#]/{s/^# \{0,1\}//p}' "$0"
 }
 
+# number OPTION VALUE...: the value, if it is a number that makes sense.
+number() {
+    [[ ${2:-} =~ ^[1-9][0-9]{0,6}$ ]] || die "$1 needs a number from 1 to 9999999"
+    printf '%s\n' "$2"
+}
+
 # run_logged LOG COMMAND...: quiet if it succeeds; on failure the whole log, and its path.
 run_logged() {
     local log=$1
