@@ -8,7 +8,7 @@
  *   PROGRAM --runs N     N inputs made from a seed, of the files given if there are any
  *
  * What ended the process is named by the last line on standard error, with the command that
- * repeats it. Nothing here reads a clock: the same arguments do the same work.
+ * repeats it; an input that does not end is ended. The same arguments do the same work.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "forkserver.h"
@@ -25,6 +26,7 @@
 
 #define INPUT_BYTES_MAX (1u << 20) /* afl-fuzz's own limit */
 #define MADE_BYTES_MAX 4096u       /* longest input that a seed makes of nothing */
+#define HANG_SECONDS 5             /* of the processor's time for one input */
 
 /* ---- failures ---- */
 
@@ -153,12 +155,17 @@ static void inputs_free(struct inputs *inputs) {
 /* What is being run, for the handlers of signals, which have no argument of ours. */
 static char last_words[4096];
 
-static void say_last_words(void) {
-    ssize_t written = write(STDERR_FILENO, last_words, strlen(last_words));
+static void say(const char *text) {
+    ssize_t written = write(STDERR_FILENO, text, strlen(text));
     (void)written;
 }
 
+static void say_last_words(void) { say(last_words); }
+
 static void on_signal(int number) {
+    if (number == SIGPROF) {
+        say("this input does not end\n");
+    }
     say_last_words();
     signal(number, SIG_DFL);
     raise(number);
@@ -168,7 +175,7 @@ static void on_signal(int number) {
 __attribute__((weak)) void __sanitizer_set_death_callback(void (*callback)(void));
 
 static void listen_to_the_end(void) {
-    static const int signals[] = {SIGABRT, SIGILL, SIGFPE, SIGTERM, SIGALRM};
+    static const int signals[] = {SIGABRT, SIGILL, SIGFPE, SIGTERM, SIGXCPU, SIGPROF};
     for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
         signal(signals[i], on_signal);
     }
@@ -178,6 +185,12 @@ static void listen_to_the_end(void) {
     }
     signal(SIGSEGV, on_signal);
     signal(SIGBUS, on_signal);
+}
+
+/* Before each input. */
+static void watch_for_hang(void) {
+    const struct itimerval limit = {.it_value.tv_sec = HANG_SECONDS};
+    (void)setitimer(ITIMER_PROF, &limit, NULL);
 }
 
 /* The target gets a copy of the exact size, so that sanitizers see a step beyond its end. */
@@ -288,6 +301,7 @@ static void run_seeds(const struct options *options) {
         if (options->save != NULL) {
             save_input(options->save, seed, data, size);
         }
+        watch_for_hang();
         (void)run_copy(data, size);
     }
     free(data);
@@ -301,6 +315,7 @@ static void run_files(const struct options *options) {
         const struct input *input = &options->inputs.list[i];
         snprintf(last_words, sizeof last_words, "to repeat: %s %s\n", options->program,
                  input->path);
+        watch_for_hang();
         fuzz_one(input->data, input->size);
         calls += fuzz_calls != NULL ? fuzz_calls(input->data, input->size) : 0;
     }
@@ -314,6 +329,7 @@ static void run_files(const struct options *options) {
 static void run_standard_input(void) {
     struct input input = {0};
     read_stream(stdin, "standard input", &input);
+    watch_for_hang();
     fuzz_one(input.data, input.size);
     free(input.data);
 }
