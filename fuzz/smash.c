@@ -13,6 +13,7 @@
 
 #include "damage.h"
 #include "fuzz.h"
+#include "twin_check.h"
 #include "twin_trace.h"
 
 #define LIVE_MAX (2u * PROGRAM_SLOTS) /* a block whose free was refused stays live */
@@ -46,8 +47,6 @@ struct survivor {
 #define CHECK(survivor, condition, format, ...)                                                    \
     FUZZ_CHECK(condition, "build %s, layout %u, call %u: " format, (survivor)->twin->build->name,  \
                (survivor)->twin->head.layout, (survivor)->twin->call, __VA_ARGS__)
-
-static wm_heap_cap_type_t caps_of(uint32_t bits) { return (wm_heap_cap_type_t)bits; }
 
 /* ---- events ---- */
 
@@ -87,6 +86,7 @@ static void on_failure(void *context, size_t size, wm_heap_cap_type_t caps, cons
 static void on_print(void *context, const char *text, size_t length) {
     const struct survivor *survivor = context;
     CHECK(survivor, memchr(text, 0, length) == NULL, "%zu bytes are printed with a NUL", length);
+    CHECK(survivor, arena_lock_depth() == 0, "printed with the lock held%s", "");
 }
 
 /* ---- live blocks ---- */
@@ -162,19 +162,33 @@ static uint32_t freed_or_faulted(const struct survivor *survivor) {
     return counters->frees + counters->faults;
 }
 
+/* Is the first thing that is wrong in a region in this very block? Then no call may take it for a
+ * good one. Its flag for a free block before it may be right, and what lies there wrong. */
+static bool live_is_broken(const struct survivor *survivor, const struct live *live) {
+    struct wm_heap_fault fault;
+    uint32_t r = damage_region(survivor->twin, live->pointer);
+    return !survivor->forged && survivor->damaged[r] && !wm_heap_check(r, &fault) &&
+           fault.check != WM_HEAP_CHECK_PREVIOUS_FREE &&
+           fault.block == live->pointer - survivor->twin->build->header_size;
+}
+
 /* A block whose own free meets the damage is the program's no more, nor anybody else's; what a
- * closed region refuses stays. */
+ * closed region refuses stays, and is counted. */
 static void survive_free(struct survivor *survivor, struct live *live) {
-    uint32_t before = freed_or_faulted(survivor);
+    const struct wm_heap_counters before = survivor->twin->build->state->counters;
+    const struct wm_heap_counters *after = &survivor->twin->build->state->counters;
+    uint32_t r = damage_region(survivor->twin, live->pointer);
+    bool broken = live_is_broken(survivor, live);
     bytes_check(survivor, live);
     twin_trace(survivor->twin, "free %u", live->slot);
     wm_heap_caps_free(w800_pointer(live->pointer));
-    if (freed_or_faulted(survivor) != before) {
+    CHECK(survivor, !broken || after->frees == before.frees, "0x%08x is broken, and freed",
+          live->pointer);
+    if (after->frees != before.frees || after->faults != before.faults) {
         live_remove(survivor, live);
     } else {
-        uint32_t r = damage_region(survivor->twin, live->pointer);
-        CHECK(survivor, survivor->reported[r], "0x%08x is not freed, and no reason is told",
-              live->pointer);
+        CHECK(survivor, survivor->reported[r] && after->refused == before.refused + 1u,
+              "0x%08x is not freed, and no reason is told", live->pointer);
         live->slot = NO_SLOT;
     }
 }
@@ -211,6 +225,10 @@ static void survive_alloc(struct survivor *survivor, const struct program_call *
         uint32_t caps = call->caps != 0 ? call->caps : (uint32_t)WM_HEAP_CAP_DEFAULT;
         struct live live = {w800_address(result), (uint32_t)size, call->slot, caps};
         live_check_place(survivor, &live, NULL);
+        CHECK(survivor,
+              survivor->forged || call->kind == PROGRAM_CALLOC ||
+                  twin_is_fresh(survivor->twin, live.pointer, size),
+              "0x%08x is not as free memory was left", live.pointer);
         live_add(survivor, &live);
     }
 }
@@ -238,11 +256,13 @@ static void survive_realloc(struct survivor *survivor, const struct program_call
         return;
     }
     uint32_t before = freed_or_faulted(survivor);
+    bool broken = live_is_broken(survivor, old);
     twin_trace(survivor->twin, "realloc %u %zu 0x%x", call->slot, (size_t)size, call->caps);
     void *result = twin_realloc(survivor->twin, w800_pointer(old->pointer), size, call->caps);
     if (result == NULL) {
         return;
     }
+    CHECK(survivor, !broken, "0x%08x is broken, and realloc takes it", old->pointer);
     struct live live = {w800_address(result), (uint32_t)size, call->slot,
                         call->caps != 0 ? call->caps : old->caps};
     bool stays = live.pointer == old->pointer;

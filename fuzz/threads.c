@@ -184,13 +184,13 @@ static void on_failure(void *context, size_t size, wm_heap_cap_type_t caps, cons
     if (shown > scene.expected.largest_failed) {
         scene.expected.largest_failed = shown;
     }
-    CHECK(file == site, "a failure comes from %s", file != NULL ? file : "(null)");
+    CHECK(file == site && scene.depth == 0, "a failure comes from %s, the lock held %u times",
+          file != NULL ? file : "(null)", scene.depth);
 }
 
 static void on_print(void *context, const char *text, size_t length) {
     (void)context;
-    (void)text;
-    (void)length;
+    CHECK(scene.depth == 0, "printed with the lock held: %.*s", (int)length, text);
 }
 
 /* ---- blocks ---- */

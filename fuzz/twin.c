@@ -69,9 +69,11 @@ static void on_failure(void *context, size_t size, wm_heap_cap_type_t caps, cons
     struct twin *twin = context;
     twin->failures++;
     twin->failed_size = size;
-    CHECK(twin, caps != 0 && file == twin_file(twin) && line == twin_line(twin),
-          "the failure's callback gets caps 0x%x, %s:%d", (unsigned)caps,
-          file != NULL ? file : "(null)", line);
+    CHECK(twin,
+          caps != 0 && file == twin_file(twin) && line == twin_line(twin) &&
+              arena_lock_depth() == 0,
+          "the failure's callback gets caps 0x%x, %s:%d, the lock held %u times", (unsigned)caps,
+          file != NULL ? file : "(null)", line, arena_lock_depth());
 }
 
 static void on_print(void *context, const char *text, size_t length) {
@@ -237,6 +239,7 @@ static void call_alloc(struct twin *twin, const struct program_call *call) {
     uint32_t caps = caps_or_failure(twin, size, call->caps);
     uint32_t got = result_address(twin, result);
     result_check(twin, got, model_alloc(twin->model, size, caps), size, call->caps);
+    CHECK(twin, twin_is_fresh(twin, got, size), "0x%08x is not as free memory was left", got);
     slot_store(twin, call->slot, got, size);
 }
 
@@ -252,6 +255,7 @@ static void call_aligned(struct twin *twin, const struct program_call *call) {
     result_check(twin, got, model_aligned_alloc(twin->model, alignment, size, caps), size,
                  call->caps);
     CHECK(twin, got % alignment == 0, "0x%08x is not %u-aligned", got, alignment);
+    CHECK(twin, twin_is_fresh(twin, got, size), "0x%08x is not as free memory was left", got);
     slot_store(twin, call->slot, got, size);
 }
 

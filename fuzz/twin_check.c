@@ -7,6 +7,8 @@
 #include <string.h>
 
 #define CHECK TWIN_CHECK
+#define NODE_BYTES 24u /* core/layout.h */
+#define FREE_BYTE 0xfeu
 #define COUNT(array) ((uint32_t)(sizeof(array) / sizeof *(array)))
 
 void twin_check_contents(const struct twin *twin, uint32_t pointer) {
@@ -15,6 +17,12 @@ void twin_check_contents(const struct twin *twin, uint32_t pointer) {
     CHECK(twin, expected != NULL, "0x%08x is no block of the model's", pointer);
     CHECK(twin, memcmp(w800_pointer(pointer), expected, length) == 0,
           "the contents of 0x%08x, %u bytes, have changed", pointer, length);
+}
+
+bool twin_is_fresh(const struct twin *twin, uint32_t pointer, uint64_t size) {
+    const uint8_t *bytes = w800_pointer(pointer);
+    return !twin->build->comprehensive || pointer == 0 || size <= NODE_BYTES ||
+           (bytes[0] == FREE_BYTE && memcmp(bytes, bytes + 1, size - NODE_BYTES - 1u) == 0);
 }
 
 void twin_check_caps(const struct twin *twin, uint32_t caps) {

@@ -20,6 +20,10 @@ void twin_check_counters(const struct twin *twin);
 /* The bytes of a live block, as far as they are known. */
 void twin_check_contents(const struct twin *twin, uint32_t pointer);
 
+/* Has what an allocation has just returned the pattern of free memory, where poisoning fills that?
+ * A tree node may have stood in the last bytes. */
+bool twin_is_fresh(const struct twin *twin, uint32_t pointer, uint64_t size);
+
 /* The three sizes of what serves these capabilities. */
 void twin_check_caps(const struct twin *twin, uint32_t caps);
 

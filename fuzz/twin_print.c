@@ -14,6 +14,7 @@ static char expected[TWIN_PRINT_MAX];
 
 void twin_print_take(struct twin *twin, const char *text, size_t length) {
     TWIN_CHECK(twin, length <= sizeof printed - twin->printed, "the print does not end%s", "");
+    TWIN_CHECK(twin, arena_lock_depth() == 0, "printed with the lock held%s", "");
     memcpy(printed + twin->printed, text, length);
     twin->printed += (uint32_t)length;
 }
