@@ -22,10 +22,11 @@ struct patient {
     uint32_t second;
     uint32_t hole; /* the pointer it had */
     uint32_t third;
+    uint32_t tail; /* behind it */
     uint32_t end;
 };
 
-enum place { FIRST, SECOND, HOLE, MARKER, NOWHERE };
+enum place { FIRST, SECOND, HOLE, TAIL, MARKER, NOWHERE };
 
 struct diagnosis {
     const char *name;
@@ -55,6 +56,7 @@ static void hurt_header(const struct patient *patient) {
 static void hurt_freed_payload(const struct patient *patient) {
     store(patient->hole - patient->build->header_size + NODE_BYTES, 8, 0x41);
 }
+static void hurt_tail(const struct patient *patient) { store(patient->tail + 64, 1, 0x41); }
 static void hurt_node(const struct patient *patient) {
     store(patient->hole - patient->build->header_size, 4, 0x41);
 }
@@ -87,6 +89,9 @@ static void resize_first(const struct patient *patient) {
 }
 static void fill_hole(const struct patient *patient) {
     patient->build->alloc(60, WM_HEAP_CAP_EXEC, "fill.c", 8);
+}
+static void cut_tail(const struct patient *patient) {
+    patient->build->alloc(200, WM_HEAP_CAP_EXEC, "tail.c", 8);
 }
 static void check(const struct patient *patient) {
     struct wm_heap_fault fault;
@@ -156,6 +161,12 @@ static const struct diagnosis diagnoses[] = {
      KIND(NONE, NONE, USE_AFTER_FREE),
      {NOWHERE, NOWHERE, HOLE},
      {0, 0, 0}},
+    {"use after free behind all blocks, met by alloc",
+     hurt_tail,
+     cut_tail,
+     KIND(NONE, NONE, USE_AFTER_FREE),
+     {NOWHERE, NOWHERE, TAIL},
+     {0, 0, 0}},
     {"use after free, met by the check",
      hurt_freed_payload,
      check,
@@ -219,6 +230,7 @@ static const struct patient *patient_open(struct patient *patient, const struct 
         .second = w800_address(build->alloc(40, WM_HEAP_CAP_EXEC, "second.c", 2)),
         .hole = w800_address(build->alloc(60, WM_HEAP_CAP_EXEC, "hole.c", 3)),
         .third = w800_address(build->alloc(40, WM_HEAP_CAP_EXEC, "third.c", 4)),
+        .tail = build->state->regions[0].tail,
         .end = build->state->regions[0].end,
     };
     build->free(w800_pointer(patient->hole));
@@ -229,9 +241,13 @@ static void diagnose(const struct diagnosis *row, const struct heap_build *build
     struct patient patient;
     uint32_t poisoning = build->comprehensive ? 2 : build->poisoned ? 1 : 0;
     patient_open(&patient, build);
-    const uint32_t pointers[] = {patient.first, patient.second, patient.hole,
-                                 patient.end + build->header_size, build->header_size};
-    static const char *const files[] = {"first.c", "second.c", "hole.c", "", ""};
+    const uint32_t pointers[] = {patient.first,
+                                 patient.second,
+                                 patient.hole,
+                                 patient.tail + build->header_size,
+                                 patient.end + build->header_size,
+                                 build->header_size};
+    static const char *const files[] = {"first.c", "second.c", "hole.c", "", "", ""};
     struct recorder seen = {0};
     w800_on_event(record_event, &seen);
     row->hurt(&patient);
