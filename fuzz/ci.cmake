@@ -1,5 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-#
+
+# Seeded defects that no longer apply would be found by scripts/defects only, which takes minutes.
+if(W800_TESTS)
+  register_test(defect_patches ${PROJECT_SOURCE_DIR}/tests/test_defect_patches)
+  set_tests_properties(defect_patches PROPERTIES LABELS fuzz)
+endif()
+
 # ClusterFuzzLite's build script, run as its container would. It compiles everything once more,
 # with instrumentation, so it takes a minute at the first time.
 if(W800_TESTS AND NOT W800_SANITIZE)
