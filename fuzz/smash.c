@@ -179,16 +179,23 @@ static void survive_free(struct survivor *survivor, struct live *live) {
     const struct wm_heap_counters *after = &survivor->twin->build->state->counters;
     uint32_t r = damage_region(survivor->twin, live->pointer);
     bool broken = live_is_broken(survivor, live);
+    bool closed = survivor->reported[r];
     bytes_check(survivor, live);
     twin_trace(survivor->twin, "free %u", live->slot);
     wm_heap_caps_free(w800_pointer(live->pointer));
     CHECK(survivor, !broken || after->frees == before.frees, "0x%08x is broken, and freed",
           live->pointer);
-    if (after->frees != before.frees || after->faults != before.faults) {
+    CHECK(survivor,
+          after->frees - before.frees + after->faults - before.faults + after->refused -
+                      before.refused ==
+                  1u &&
+              (after->refused != before.refused) == closed,
+          "free of 0x%08x: %u frees, %u faults, %u refused", live->pointer,
+          after->frees - before.frees, after->faults - before.faults,
+          after->refused - before.refused);
+    if (after->refused == before.refused) {
         live_remove(survivor, live);
     } else {
-        CHECK(survivor, survivor->reported[r] && after->refused == before.refused + 1u,
-              "0x%08x is not freed, and no reason is told", live->pointer);
         live->slot = NO_SLOT;
     }
 }

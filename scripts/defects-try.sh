@@ -12,7 +12,7 @@ readonly suites=(test_core test_routing test_sizes test_coalescing test_debug te
 # Targets that run the core, and how their time is shared out: a short round each, so that what only
 # the last one finds need not wait for the others' whole time.
 readonly defect_targets=(heap smash threads boot)
-readonly first_round=2 # seconds
+readonly rounds=(2 10) # the third ends after all the seconds
 
 # ---- the copy ----
 
@@ -141,7 +141,7 @@ sum() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.2f\n", a + b }'; }
 # try_targets TREE NAME: prints "TARGET SECONDS EXECUTIONS" for the first that notices: with an input
 # as it is, else with what the target's own mutator makes of them.
 try_targets() {
-    local tree=$1 target found limit inputs word used seed
+    local tree=$1 target found end begin=0 limit inputs word used seed
     local -A spent=() runs=()
     for target in "${defect_targets[@]}"; do
         build_in "$tree" "fuzz_$target" || return
@@ -153,7 +153,10 @@ try_targets() {
         fi
         spent[$target]=0 runs[$target]=0
     done
-    for limit in "$first_round" "$((${seconds:?} - first_round))"; do
+    for end in "${rounds[@]}" "$seconds"; do
+        limit=$(((end < seconds ? end : seconds) - begin))
+        begin=$((begin + limit))
+        [[ $limit -gt 0 ]] || continue
         for target in "${defect_targets[@]}"; do
             inputs_of "$target"
             read -r word used seed < <(try_seeded "$tree" "$target" "$((runs[$target] + 1))" "$limit")
