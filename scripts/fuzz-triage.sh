@@ -33,7 +33,10 @@ fault_of() {
         key=$(sed -nE 's/^.*\/([^/]+:[0-9]+):[0-9]+: runtime error: .*/\1/p' <<<"$text" | head -n 1)
     fi
     if [[ -z $key ]]; then
-        [[ $status -eq 137 ]] && key=hang || key="status $status"
+        key="status $status"
+        if [[ $status -eq 137 || $text == *'this input does not end'* ]]; then
+            key=hang
+        fi
     fi
     printf '%s\n' "$key"
 }
@@ -103,6 +106,9 @@ triage() {
             key=$(fault_of "$variant" "$target" "$file")
             [[ -z $key ]] || break
         done
+        if [[ -z $key && $file == */hangs/* ]]; then
+            continue # the machine was busy
+        fi
         key=${key:-does not repeat alone}
         [[ $seen != *$'\n'$key$'\n'* ]] || continue
         seen+=$key$'\n'
