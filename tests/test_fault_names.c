@@ -251,6 +251,7 @@ static void diagnose(const struct diagnosis *row, const struct heap_build *build
     struct recorder seen = {0};
     w800_on_event(record_event, &seen);
     row->hurt(&patient);
+    uint32_t frees = build->state->counters.frees;
     row->notice(&patient);
     enum wm_heap_fault_kind wanted = row->kind[poisoning];
     enum place place = row->block[poisoning];
@@ -263,6 +264,8 @@ static void diagnose(const struct diagnosis *row, const struct heap_build *build
     if (seen.count == 0) {
         return;
     }
+    cr_expect_eq(build->state->counters.frees, frees, "%s: %s: counted as a free that was done",
+                 build->name, row->name);
     cr_expect_eq(fault->block, pointers[place] - build->header_size,
                  "%s: %s: block 0x%08x is named, not 0x%08x", build->name, row->name, fault->block,
                  pointers[place] - build->header_size);
