@@ -108,13 +108,21 @@ run_target() {
     return "$status"
 }
 
+# number_of FILE: which of the inputs it is, in the order in which they are run.
+number_of() {
+    {
+        find "${inputs[0]}" -type f | LC_ALL=C sort
+        printf '%s\n' "${inputs[@]:1}"
+    } | grep -nxF "$1" | cut -d : -f 1
+}
+
 # try_inputs TREE TARGET: prints "SECONDS EXECUTIONS" if one of the seeds and old findings notices.
 try_inputs() {
     local tree=$1 target=$2 file status=0 used=0
     run_target "$tree" "$target" "${seconds:?}" "${inputs[@]}" || status=$?
     if [[ $status -eq 1 ]]; then
         file=$(sed -n 's/^to repeat: [^ ]* //p' "$tree/run.log" | tail -n 1)
-        printf '%s %d\n' "$used" "$(printf '%s\n' "${inputs[@]}" | grep -nxF "$file" | cut -d : -f 1)"
+        printf '%s %d\n' "$used" "$(number_of "$file")"
     fi
 }
 
@@ -129,9 +137,9 @@ try_seeded() {
     printf '%s %s %d\n' "$word" "$used" "${seed:-$first}"
 }
 
-# inputs_of TARGET: into $inputs.
+# inputs_of TARGET: into $inputs: the seeds' folder, and the old findings.
 inputs_of() {
-    mapfile -t inputs < <(compgen -G "${root:?}/fuzz/seeds/$1/*"
+    mapfile -t inputs < <(printf '%s\n' "${root:?}/fuzz/seeds/$1"
         compgen -G "$root/fuzz/regressions/$1-*" || true)
 }
 
