@@ -18,6 +18,7 @@
 
 #define LIVE_MAX (2u * PROGRAM_SLOTS) /* a block whose free was refused stays live */
 #define NO_SLOT PROGRAM_SLOTS
+#define SEAL 12u /* of a header: core/layout.h */
 #define COUNT(array) ((uint32_t)(sizeof(array) / sizeof *(array)))
 
 const char fuzz_name[] = "smash";
@@ -162,14 +163,24 @@ static uint32_t freed_or_faulted(const struct survivor *survivor) {
     return counters->frees + counters->faults;
 }
 
-/* Is the first thing that is wrong in a region in this very block? Then no call may take it for a
+/* Is the first thing that is wrong in its region in this very block? Then no call may take it for a
  * good one. Its flag for a free block before it may be right, and what lies there wrong. */
-static bool live_is_broken(const struct survivor *survivor, const struct live *live) {
-    struct wm_heap_fault fault;
+static bool live_is_broken(const struct survivor *survivor, const struct live *live,
+                           struct wm_heap_fault *fault) {
     uint32_t r = damage_region(survivor->twin, live->pointer);
-    return !survivor->forged && survivor->damaged[r] && !wm_heap_check(r, &fault) &&
-           fault.check != WM_HEAP_CHECK_PREVIOUS_FREE &&
-           fault.block == live->pointer - survivor->twin->build->header_size;
+    return !survivor->forged && survivor->damaged[r] && !wm_heap_check(r, fault) &&
+           fault->check != WM_HEAP_CHECK_PREVIOUS_FREE &&
+           fault->block == live->pointer - survivor->twin->build->header_size;
+}
+
+/* The same of what its free looks at: size and seal of the block behind, too. */
+static bool live_is_stuck(const struct survivor *survivor, const struct live *live) {
+    struct wm_heap_fault fault = {0};
+    struct wm_heap_block block;
+    return live_is_broken(survivor, live, &fault) ||
+           (fault.kind == WM_HEAP_FAULT_SMASHED_HEADER && fault.address == fault.block + SEAL &&
+            wm_heap_get_block(w800_pointer(live->pointer), &block) &&
+            fault.block == block.address + block.size);
 }
 
 /* A block whose own free meets the damage is the program's no more, nor anybody else's; what a
@@ -178,12 +189,12 @@ static void survive_free(struct survivor *survivor, struct live *live) {
     const struct wm_heap_counters before = survivor->twin->build->state->counters;
     const struct wm_heap_counters *after = &survivor->twin->build->state->counters;
     uint32_t r = damage_region(survivor->twin, live->pointer);
-    bool broken = live_is_broken(survivor, live);
+    bool stuck = live_is_stuck(survivor, live);
     bool closed = survivor->reported[r];
     bytes_check(survivor, live);
     twin_trace(survivor->twin, "free %u", live->slot);
     wm_heap_caps_free(w800_pointer(live->pointer));
-    CHECK(survivor, !broken || after->frees == before.frees, "0x%08x is broken, and freed",
+    CHECK(survivor, !stuck || after->frees == before.frees, "0x%08x is broken, and freed",
           live->pointer);
     CHECK(survivor,
           after->frees - before.frees + after->faults - before.faults + after->refused -
@@ -263,7 +274,8 @@ static void survive_realloc(struct survivor *survivor, const struct program_call
         return;
     }
     uint32_t before = freed_or_faulted(survivor);
-    bool broken = live_is_broken(survivor, old);
+    struct wm_heap_fault fault;
+    bool broken = live_is_broken(survivor, old, &fault);
     twin_trace(survivor->twin, "realloc %u %zu 0x%x", call->slot, (size_t)size, call->caps);
     void *result = twin_realloc(survivor->twin, w800_pointer(old->pointer), size, call->caps);
     if (result == NULL) {
@@ -285,8 +297,10 @@ static void survive_realloc(struct survivor *survivor, const struct program_call
 
 static void survive_bad(struct survivor *survivor, const struct program_call *call) {
     const struct twin *twin = survivor->twin;
-    uint32_t pointer = twin->stale[call->slot] + 4u * (call->argument % 64u) - 128u;
-    if (call->mode % 2u != 0) {
+    uint32_t pointer = twin->stale[call->slot];
+    if (call->mode == 2u) {
+        pointer += 4u * (call->argument % 64u) - 128u;
+    } else if (call->mode != 0) {
         const struct wm_heap_region_config *row = &twin->regions[call->slot % WM_HEAP_REGIONS_MAX];
         pointer = row->start + call->argument % (row->end - row->start);
     }

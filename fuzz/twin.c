@@ -321,11 +321,14 @@ static void call_realloc(struct twin *twin, const struct program_call *call) {
 
 /* ---- pointers that are nobody's ---- */
 
-/* Near a block of before or of now, near a region's start, or anywhere. */
+/* A block of before, near one, near a block of now, near a region's start, or anywhere. */
 static uint32_t bad_pointer(const struct twin *twin, const struct program_call *call) {
     const struct wm_heap_region_config *row = &twin->regions[call->slot % WM_HEAP_REGIONS_MAX];
     switch (call->mode) {
     case 0:
+        if (call->argument >> 8 < 128u) {
+            return twin->stale[call->slot];
+        }
         return twin->stale[call->slot] + 8u * (call->argument >> 8) + (call->argument & 7u) -
                8u * (call->argument >> 3 & 31u);
     case 1:
