@@ -114,6 +114,12 @@ void arena_reset(const struct program_head *head) {
     memcpy(image->config.build->state, &image->state, sizeof image->state);
 }
 
+void arena_busy_psram(bool busy) {
+    FUZZ_CHECK(mprotect(w800_pointer(ARENA_PSRAM_START), ARENA_PSRAM_END - ARENA_PSRAM_START,
+                        busy ? PROT_NONE : PROT_READ | PROT_WRITE) == 0,
+               "cannot change the rights of PSRAM's page%s", "");
+}
+
 /* The bytes from `start` to `end` are as they were filled: the first one, and each like the one
  * before, which is the fastest way to ask. */
 static bool stretch_is_intact(uint32_t start, uint32_t end, uint32_t *address) {

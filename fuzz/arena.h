@@ -34,6 +34,9 @@ const struct wm_heap_region_config *arena_regions(uint32_t layout);
 /* Has nothing between the regions been written? Sets *address to the first such byte. */
 bool arena_outside_is_intact(uint32_t layout, uint32_t *address);
 
+/* Is PSRAM busy, as while DMA works on it? Then whoever touches it traps. */
+void arena_busy_psram(bool busy);
+
 /* How often the lock is held now. Targets that link the core's port with --wrap (CMakeLists.txt)
  * count in arena_lock.c instead of taking a mutex, which is an eighth of a run's time and shuts
  * nobody out: they have one thread. */

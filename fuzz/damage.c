@@ -219,20 +219,22 @@ bool damage_is_protected(const struct twin *twin, uint32_t address) {
     return address - block.address < 4u || address >= node;
 }
 
-/* Where it may end in a header, that is the one: what lies before it is payload. */
-bool damage_leaves_mark(const struct twin *twin, const struct damage *damage) {
+/* Was the header of the live block that holds this address hit, and is its mark right? */
+static bool mark_holds(const struct twin *twin, const struct damage *damage, uint32_t address) {
     struct model_block block = {0};
-    uint32_t last = damage->address + damage->length - 1u;
-    uint32_t r = damage_region(twin, last);
-    if (damage->length < 2u || r == WM_HEAP_REGIONS_MAX) {
+    uint32_t r = damage_region(twin, address);
+    if (r == WM_HEAP_REGIONS_MAX) {
         return false;
     }
     uint32_t header = twin->build->state->regions[r].end;
-    if (last < header) {
-        if (!model_find(twin->model, last, &block) || !block.live) {
+    if (address < header) {
+        if (!model_find(twin->model, address, &block) || !block.live) {
             return false;
         }
         header = block.address;
+    }
+    if (damage->address >= header + twin->build->header_size) {
+        return false;
     }
     uint32_t mixed = word_at(header + 4u) ^ word_at(header + 8u);
     if (twin->build->tracing) {
@@ -240,4 +242,11 @@ bool damage_leaves_mark(const struct twin *twin, const struct damage *damage) {
         mixed ^= word_at(header + 16u) ^ (line << 8 | line >> 24);
     }
     return mixed == ~(mixed << 16 | mixed >> 16);
+}
+
+/* A header that it covers whole has no right seal: only where it begins and ends can it leave a
+ * right one. */
+bool damage_leaves_mark(const struct twin *twin, const struct damage *damage) {
+    return damage->length > 1u && (mark_holds(twin, damage, damage->address) ||
+                                   mark_holds(twin, damage, damage->address + damage->length - 1u));
 }

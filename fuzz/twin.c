@@ -193,12 +193,28 @@ static void slot_set(struct twin *twin, uint32_t slot, uint32_t pointer) {
     twin->line[slot] = (uint32_t)twin_line(twin);
 }
 
-static void slot_free(struct twin *twin, uint32_t slot) {
+/* A block elsewhere can be freed while DMA works on PSRAM. */
+static void free_without_psram(uint32_t pointer) {
+    bool elsewhere = pointer < ARENA_PSRAM_START;
+    if (elsewhere) {
+        arena_busy_psram(true);
+    }
+    wm_heap_caps_free(w800_pointer(pointer));
+    if (elsewhere) {
+        arena_busy_psram(false);
+    }
+}
+
+static void slot_free(struct twin *twin, uint32_t slot, bool psram_busy) {
     uint32_t pointer = twin->pointers[slot];
     twin_trace(twin, "free %u", slot);
     if (pointer != 0) {
         twin_check_contents(twin, pointer);
-        wm_heap_caps_free(w800_pointer(pointer));
+        if (psram_busy) {
+            free_without_psram(pointer);
+        } else {
+            wm_heap_caps_free(w800_pointer(pointer));
+        }
         CHECK(twin, model_free(twin->model, pointer) == MODEL_FREED, "0x%08x is not the model's",
               pointer);
         twin->expected.frees++;
@@ -227,7 +243,7 @@ static uint64_t size_of(const struct twin *twin, const struct program_call *call
 /* A variable that still owns a block gives it back first: leaks would end a program early. */
 static uint64_t request_prepare(struct twin *twin, const struct program_call *call) {
     if (twin->pointers[call->slot] != 0) {
-        slot_free(twin, call->slot);
+        slot_free(twin, call->slot, false);
     }
     return size_of(twin, call);
 }
@@ -279,8 +295,9 @@ static void call_calloc(struct twin *twin, const struct program_call *call) {
     slot_store(twin, call->slot, got, total);
 }
 
+/* A realloc of a block from which `known` bytes were to be copied. */
 static void realloc_moved(struct twin *twin, const struct program_call *call, uint32_t got,
-                          uint64_t size) {
+                          uint64_t size, uint32_t known) {
     uint32_t old = twin->pointers[call->slot];
     if (size == 0) {
         twin->expected.frees++;
@@ -294,6 +311,8 @@ static void realloc_moved(struct twin *twin, const struct program_call *call, ui
         slot_set(twin, call->slot, got);
         twin->born[call->slot] = got != old ? twin->expected.allocs : twin->born[call->slot];
         twin_check_contents(twin, got);
+        CHECK(twin, got == old || size < known || twin_is_fresh(twin, got + known, size - known),
+              "0x%08x has more than the %u bytes of the old block", got, known);
         contents_write(twin, got, (uint32_t)size);
     }
 }
@@ -315,7 +334,7 @@ static void call_realloc(struct twin *twin, const struct program_call *call) {
     if (old == 0) {
         slot_store(twin, call->slot, got, size);
     } else {
-        realloc_moved(twin, call, got, size);
+        realloc_moved(twin, call, got, size, block.requested);
     }
 }
 
@@ -456,8 +475,9 @@ static void call_look(struct twin *twin, const struct program_call *call) {
     }
 }
 
+/* Now and then, because the rights of a page cost as much as 20 calls. */
 static void call_free(struct twin *twin, const struct program_call *call) {
-    slot_free(twin, call->slot);
+    slot_free(twin, call->slot, call->variant == 15u && call->mode == 3u);
 }
 
 /* ---- after a call, and at the end ---- */
