@@ -90,6 +90,9 @@ static void resize_first(const struct patient *patient) {
 static void fill_hole(const struct patient *patient) {
     patient->build->alloc(60, WM_HEAP_CAP_EXEC, "fill.c", 8);
 }
+static void cut_hole(const struct patient *patient) {
+    patient->build->alloc(1, WM_HEAP_CAP_EXEC, "cut.c", 8);
+}
 static void cut_tail(const struct patient *patient) {
     patient->build->alloc(200, WM_HEAP_CAP_EXEC, "tail.c", 8);
 }
@@ -158,6 +161,12 @@ static const struct diagnosis diagnoses[] = {
     {"use after free, met by alloc",
      hurt_freed_payload,
      fill_hole,
+     KIND(NONE, NONE, USE_AFTER_FREE),
+     {NOWHERE, NOWHERE, HOLE},
+     {0, 0, 0}},
+    {"use after free, met by an alloc of a part",
+     hurt_freed_payload,
+     cut_hole,
      KIND(NONE, NONE, USE_AFTER_FREE),
      {NOWHERE, NOWHERE, HOLE},
      {0, 0, 0}},
