@@ -56,9 +56,20 @@ static void hurt_header(const struct patient *patient) {
 static void hurt_freed_payload(const struct patient *patient) {
     store(patient->hole - patient->build->header_size + NODE_BYTES, 8, 0x41);
 }
+/* A size that reaches beyond the region, with its seal. */
+static void hurt_size(const struct patient *patient) {
+    uint32_t header = patient->first - patient->build->header_size;
+    uint32_t words[] = {0x00100001u, ~(header ^ 0x00100001u)};
+    memcpy(w800_pointer(header), &words[0], sizeof words[0]);
+    memcpy(w800_pointer(header + 12u), &words[1], sizeof words[1]);
+}
 static void hurt_tail(const struct patient *patient) { store(patient->tail + 64, 1, 0x41); }
 static void hurt_node(const struct patient *patient) {
     store(patient->hole - patient->build->header_size, 4, 0x41);
+}
+static void hurt_seal(const struct patient *patient) {
+    uint32_t third = patient->third - patient->build->header_size;
+    store(third - 4u, 4, 0x41);
 }
 static void hurt_marker(const struct patient *patient) { store(patient->end, 1, 0x41); }
 
@@ -209,6 +220,18 @@ static const struct diagnosis diagnoses[] = {
      ALL(SMASHED_HEADER),
      BLOCK(FIRST),
      {0, 0, 0}},
+    {"forged size, met by free",
+     hurt_size,
+     free_first,
+     ALL(SMASHED_HEADER),
+     BLOCK(FIRST),
+     {0, 0, 0}},
+    {"forged size, met by realloc",
+     hurt_size,
+     resize_first,
+     ALL(SMASHED_HEADER),
+     BLOCK(FIRST),
+     {0, 0, 0}},
     {"smashed free block, met by alloc",
      hurt_node,
      fill_hole,
@@ -217,6 +240,12 @@ static const struct diagnosis diagnoses[] = {
      {0, 0, 0}},
     {"smashed free block, met by free",
      hurt_node,
+     free_second,
+     ALL(SMASHED_FREE_BLOCK),
+     BLOCK(HOLE),
+     {0, 0, 0}},
+    {"smashed node, met by free",
+     hurt_seal,
      free_second,
      ALL(SMASHED_FREE_BLOCK),
      BLOCK(HOLE),
