@@ -43,10 +43,10 @@ static struct piece aligned_take(struct wm_heap_region *region, bool from_hole, 
     uint32_t hole = region->tail;
     if (from_hole) {
         end = hole_find(region, aligned_room(want, alignment), &path);
-        hole = end == NULL ? 0 : node_front(region, (*end)->node);
-        if (hole == 0) {
+        if (end == NULL) {
             return damage;
         }
+        hole = (*end)->node + NODE_BYTES - node_at((*end)->node)->size;
     }
     uint32_t block = aligned_block(hole, alignment);
     *lead = block - hole;

@@ -6,7 +6,7 @@
 #include "hole.h"
 
 __attribute__((always_inline)) static inline struct wm_heap_link **
-find(struct wm_heap_region *region, uint32_t want, struct tree_path *path) {
+lowest(struct wm_heap_region *region, uint32_t want, struct tree_path *path) {
     struct wm_heap_link **end = TREE_PATH_ROOT(path);
     if (region->root.largest >= want) {
         end = tree_first_fit(span_of(region), &region->root, want, path);
@@ -17,6 +17,23 @@ find(struct wm_heap_region *region, uint32_t want, struct tree_path *path) {
     }
     *end = &region->fresh;
     return end;
+}
+
+/* The way to a hole that says the same at both ends. */
+__attribute__((always_inline)) static inline struct wm_heap_link **
+find(struct wm_heap_region *region, uint32_t want, struct tree_path *path) {
+    struct wm_heap_link **end = lowest(region, want, path);
+    if (end == NULL) {
+        return NULL;
+    }
+    uint32_t address = (*end)->node;
+    const struct wm_heap_node *node = node_at(address);
+    uint32_t size = node->size;
+    uint32_t block = address + NODE_BYTES - size;
+    return node->seal == size_seal(address, size) && size >= want &&
+                   span_holds(span_of(region), block) && header_at(block)->size_flags == size
+               ? end
+               : NULL;
 }
 
 struct wm_heap_link **hole_path(struct wm_heap_region *region, uint32_t node,
@@ -64,18 +81,10 @@ __attribute__((always_inline)) static inline struct piece cut(struct wm_heap_reg
                                                               struct wm_heap_link **end,
                                                               uint32_t want) {
     const struct piece damage = {0, 0};
-    if (end == NULL) {
-        return damage;
-    }
     struct wm_heap_link *link = *end;
     uint32_t address = link->node;
-    struct wm_heap_node *node = node_at(address);
-    uint32_t size = node->size;
+    uint32_t size = node_at(address)->size;
     uint32_t block = address + NODE_BYTES - size;
-    if (node->seal != size_seal(address, size) || size < want ||
-        !span_holds(span_of(region), block) || header_at(block)->size_flags != size) {
-        return damage;
-    }
     uint32_t rest = size - want;
     if (rest > SPLIT_OVER) {
         if (hole_pattern_broken(block, size, want) != 0) {
@@ -103,7 +112,7 @@ __attribute__((always_inline)) static inline struct piece cut(struct wm_heap_reg
 struct piece hole_take(struct wm_heap_region *region, uint32_t want) {
     struct tree_path path;
     struct wm_heap_link **end = find(region, want, &path);
-    return cut(region, &path, end, want);
+    return end != NULL ? cut(region, &path, end, want) : (struct piece){0, 0};
 }
 
 struct wm_heap_link **hole_find(struct wm_heap_region *region, uint32_t want,
@@ -117,9 +126,6 @@ struct piece hole_cut(struct wm_heap_region *region, struct tree_path *path,
 }
 
 uint32_t hole_at(const struct wm_heap_region *region, uint32_t front) {
-    if (!span_holds(span_of(region), front)) {
-        return 0;
-    }
     uint32_t node = front + header_at(front)->size_flags - NODE_BYTES;
     return node_front(region, node) == front ? node : 0;
 }

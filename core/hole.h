@@ -31,7 +31,8 @@ static inline bool hole_fits(const struct wm_heap_region *region, uint32_t want)
 struct piece hole_take(struct wm_heap_region *region, uint32_t want)
     WM_HEAP_LINK("wm_heap_hole_take");
 
-/* The way to that hole: the place in `path` of the last link, which leads to it. NULL: damage. */
+/* The way to that hole, which is sound: the place in `path` of the last link, which leads to it.
+ * NULL: damage. */
 struct wm_heap_link **hole_find(struct wm_heap_region *region, uint32_t want,
                                 struct tree_path *path) WM_HEAP_LINK("wm_heap_hole_find");
 
@@ -39,7 +40,7 @@ struct wm_heap_link **hole_find(struct wm_heap_region *region, uint32_t want,
 struct wm_heap_link **hole_path(struct wm_heap_region *region, uint32_t node,
                                 struct tree_path *path) WM_HEAP_LINK("wm_heap_hole_path");
 
-/* Takes a piece as hole_take does from the hole to which the path's link at `end` leads. */
+/* Takes a piece as hole_take does from the sound hole to which the path's link at `end` leads. */
 struct piece hole_cut(struct wm_heap_region *region, struct tree_path *path,
                       struct wm_heap_link **end, uint32_t want) WM_HEAP_LINK("wm_heap_hole_cut");
 
@@ -47,7 +48,7 @@ struct piece hole_cut(struct wm_heap_region *region, struct tree_path *path,
 bool hole_put(struct wm_heap_region *region, uint32_t front, uint32_t end)
     WM_HEAP_LINK("wm_heap_hole_put");
 
-/* The node of the hole that begins at `front`, which may be any number; 0 if none does. */
+/* The node of the hole that begins at a possible address; 0 if none does. */
 uint32_t hole_at(const struct wm_heap_region *region, uint32_t front)
     WM_HEAP_LINK("wm_heap_hole_at");
 

@@ -34,9 +34,10 @@ static inline void fault_region(const struct wm_heap_region *region, uint32_t ke
 
 static inline void fault_pointer(uint32_t pointer, uint32_t key) { fault_find(NULL, pointer, key); }
 
-/* print.c: the SDK's text about a block found corrupted: list, the block's line, statistics.
- * For a block elsewhere the list leaves PSRAM out, since DMA may own it. */
-void print_corrupted_block(uint32_t pointer) WM_HEAP_LINK("wm_heap_print_corrupted_block");
+/* print.c: the SDK's text about a block found corrupted: list, the block's line, statistics. `caps`
+ * are its region's: for a block elsewhere the list leaves PSRAM out, since DMA may own it. */
+void print_corrupted_block(uint32_t pointer, uint32_t caps)
+    WM_HEAP_LINK("wm_heap_print_corrupted_block");
 
 /* heap.c: an allocation failed: counts it and tells. Returns NULL. */
 void *allocation_failed(size_t size, uint32_t caps, const char *file, int line)

@@ -196,10 +196,8 @@ static void print_report(uint32_t pointer, uint32_t closed) {
 void wm_heap_print_tracing(void *ptr) { print_report(ptr == NULL ? 0 : address_of(ptr), 0); }
 
 #if HAS_POISONING
-void print_corrupted_block(uint32_t pointer) {
-    const struct wm_heap_region *region = region_at(pointer);
-    bool in_psram = region != NULL && (region->table_caps & WM_HEAP_CAP_SPIRAM) != 0;
-    print_report(pointer, in_psram ? 0 : (uint32_t)WM_HEAP_CAP_SPIRAM);
+void print_corrupted_block(uint32_t pointer, uint32_t caps) {
+    print_report(pointer, ~caps & WM_HEAP_CAP_SPIRAM);
     wm_heap_print_stats();
 }
 #endif

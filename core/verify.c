@@ -57,11 +57,13 @@ uint32_t block_size(const struct wm_heap_region *region, uint32_t address) {
     uint32_t size = header_size(header);
     uint32_t node = address + size - NODE_BYTES;
     uint32_t expected;
-    bool sound = size <= region->tail - address && size >= SMALLEST_BLOCK &&
-                 ((header->size_flags & ALLOCATED) != 0
-                      ? header_broken(address, &expected) == 0 && header_has_payload(header)
-                      : header->size_flags == size && node_at(node)->size == size &&
-                            node_at(node)->seal == size_seal(node, size));
+    if (size > region->tail - address || size < SMALLEST_BLOCK) {
+        return 0;
+    }
+    bool sound = (header->size_flags & ALLOCATED) != 0
+                     ? header_broken(address, &expected) == 0 && header_has_payload(header)
+                     : header->size_flags == size && node_at(node)->size == size &&
+                           node_at(node)->seal == size_seal(node, size);
     return sound ? size : 0;
 }
 
@@ -160,7 +162,10 @@ static bool check_live(const struct survey *survey, uint32_t flags) {
         return survey_fault(survey, WHAT(UNDERFLOW, CANARY), broken, CANARY);
     }
     broken = guard_broken(block, header);
-    return broken == 0 || survey_fault(survey, WHAT(OVERFLOW, GUARD), broken, GUARD_BYTE);
+    if (broken != 0) {
+        return survey_fault(survey, WHAT(OVERFLOW, GUARD), broken, GUARD_BYTE);
+    }
+    return true;
 }
 
 /* The first word of a link that is wrong: it must lead to the node at *expected (0: nowhere), and
@@ -280,7 +285,10 @@ static bool check_end(struct survey *survey) {
         return survey_fault(survey, WHAT(SMASHED_END_MARKER, SEAL), broken, expected);
     }
     broken = canary_broken(end, marker);
-    return broken == 0 || survey_fault(survey, WHAT(SMASHED_END_MARKER, CANARY), broken, CANARY);
+    if (broken != 0) {
+        return survey_fault(survey, WHAT(SMASHED_END_MARKER, CANARY), broken, CANARY);
+    }
+    return true;
 }
 
 /* What the state says of the free blocks: their sum, and the way to the root. */
@@ -324,10 +332,12 @@ bool region_check(const struct wm_heap_region *region, uint32_t pointer,
     survey.region = region;
     survey.fault = fault;
     fault_begin(fault, WHAT(NONE, NONE), region_index(region), pointer);
-    return check_blocks(&survey, pointer) &&
-           (pointer != 0 ? check_pointer(&survey, pointer)
-                         : check_links(&survey, 0, UINT32_MAX) && check_end(&survey) &&
-                               check_state(&survey));
+    if (!check_blocks(&survey, pointer)) {
+        return false;
+    }
+    return pointer != 0
+               ? check_pointer(&survey, pointer)
+               : check_links(&survey, 0, UINT32_MAX) && check_end(&survey) && check_state(&survey);
 }
 
 /* Counts the fault, keeps the first one, closes the region that is damaged, and tells the
@@ -346,7 +356,8 @@ static void fault_raise(const struct wm_heap_fault *fault, uint32_t key) {
     wm_heap_port_unlock(key);
     if (HAS_POISONING &&
         (fault->kind == WM_HEAP_FAULT_UNDERFLOW || fault->kind == WM_HEAP_FAULT_OVERFLOW)) {
-        print_corrupted_block(fault->block + HEADER_BYTES);
+        print_corrupted_block(fault->block + HEADER_BYTES,
+                              state->regions[fault->region].table_caps);
     }
     wm_heap_port_fault(fault);
 }
