@@ -35,7 +35,9 @@ static bool block_grow(struct wm_heap_region *region, uint32_t block, uint32_t o
             return false;
         }
         piece = hole_cut(region, &path, end, missing);
-        header_erase(next);
+        if (piece.block != 0) {
+            header_erase(next);
+        }
     }
     *size = old + piece.bytes;
     return piece.block != 0;
