@@ -12,6 +12,8 @@
 
 #define FAULT_BYTES 32u
 
+_Static_assert(sizeof(struct wm_heap_record) == 20, "an event's cost, as documented");
+
 /* All of the recorder, but for its ring. The words up to `ring` also serve a reader of RAM
  * dumps, which finds them by the magic. */
 static struct {
@@ -170,8 +172,11 @@ void wm_heap_record_fault(const struct wm_heap_fault *fault) {
 #define NAMES_KEPT 16u
 #define SNAPSHOT_CHUNK 12u
 
+#define END_BYTES 12u /* the part behind its contents */
+
 struct line {
     uint32_t length;
+    uint32_t room; /* the contents are cut here */
     char text[LINE_BYTES];
 };
 
@@ -183,7 +188,7 @@ struct flush {
 };
 
 static void put_char(struct line *line, char character) {
-    if (line->length < LINE_BYTES) {
+    if (line->length < line->room) {
         line->text[line->length++] = character;
     }
 }
@@ -224,6 +229,7 @@ static uint32_t checksum(const char *text, uint32_t length) {
 
 static void line_begin(struct line *line, char kind) {
     line->length = 0;
+    line->room = LINE_BYTES - END_BYTES;
     put_text(line, "@wmrec1 ");
     put_digits(line, recorder.lines++, 8u);
     put_char(line, ' ');
@@ -231,6 +237,7 @@ static void line_begin(struct line *line, char kind) {
 }
 
 static void line_end(struct line *line) {
+    line->room = LINE_BYTES;
     put_char(line, ' ');
     uint32_t sum = checksum(line->text, line->length);
     put_char(line, '*');

@@ -46,7 +46,6 @@ struct wm_heap_record {
     uint32_t caller; /* return address: who called malloc cannot be told from its site */
     uint32_t site;   /* the port's handle of the call site's file, 0 if unknown */
 };
-_Static_assert(sizeof(struct wm_heap_record) == 20, "an event's cost, as documented");
 
 #define WM_HEAP_RECORDER_MAGIC 0x43523857u /* "W8RC" in memory */
 #define WM_HEAP_RECORDER_VERSION 1u
