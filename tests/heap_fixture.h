@@ -81,6 +81,16 @@ static inline uint32_t payload_bytes(const struct heap_build *build, uint32_t bl
     return block - build->header_size - guard_bytes(build);
 }
 
+#define NODE_BYTES 24u /* of a free block, at its end: size, two links, seal */
+
+static inline uint32_t *word_at(uint32_t address) { return w800_pointer(address); }
+
+/* A block of so many bytes: where it begins; 0 if there is none. */
+static inline uint32_t alloc_of(const struct heap_build *build, uint32_t block) {
+    void *pointer = build->alloc(payload_bytes(build, block), EXEC, NULL, 0);
+    return pointer == NULL ? 0 : w800_address(pointer) - build->header_size;
+}
+
 /* ---- machines ---------------------------------------------------------------- */
 
 /* The three memory layouts that the golden traces have, and one whose PSRAM is small:

@@ -493,6 +493,8 @@ static void refuse_bad_regions(const struct heap_build *build) {
         {0x20030000, 0x20030000 + header + least - 1, false}, /* a byte short */
         {0x20030000, 0x20030000 + header + least, true},      /* one block */
         {0x20030008, 0x20030000, false},                      /* inside out */
+        {0, 0, false},                                        /* nowhere */
+        {8, 0, false},                                        /* ends where numbers begin */
         {0x20020000, 0x20021000, false},                      /* inside the first */
         {0x20003000, 0x20005000, false},                      /* over its start */
         {0x20027000, 0x20029000, false},                      /* over its end */
@@ -521,3 +523,24 @@ static void refuse_bad_regions(const struct heap_build *build) {
 Test(core, a_region_that_cannot_be_is_a_fault_and_the_others_serve) {
     in_every_build(refuse_bad_regions);
 }
+
+/* A port whose table has a row too many: the first three are the heap's. */
+static void refuse_fourth_row(const struct heap_build *build) {
+    struct recorder seen = {0};
+    struct w800_config config = machine_config(build, 0);
+    struct w800_config *running;
+    machine_start(&config);
+    w800_on_event(record_event, &seen);
+    const struct w800_config *inside = w800_config();
+    memcpy(&running, &inside, sizeof running);
+    running->region_count = WM_HEAP_REGIONS_MAX + 1;
+    wm_heap_init();
+    running->region_count = WM_HEAP_REGIONS_MAX;
+    CHECK_EQ(seen.last.fault.region, WM_HEAP_NO_REGION, "the region");
+    check_one_fault(&seen, WM_HEAP_FAULT_BAD_REGION, "four rows");
+    CHECK_EQ(build->state->region_count, WM_HEAP_REGIONS_MAX, "regions");
+    CHECK_EQ(alloc_at(8, SHARED), DRAM_HEAP + build->header_size, "first block of DRAM");
+    check_intact("a table of four rows");
+}
+
+Test(core, a_row_too_many_is_a_fault_and_the_others_serve) { in_every_build(refuse_fourth_row); }

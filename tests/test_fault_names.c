@@ -324,3 +324,45 @@ Test(fault_names, tell_what_was_done_and_to_whose_block) {
         }
     }
 }
+
+/* --- what only an operation meets ----------------------------------------------------------- */
+
+/* The core's own, whose names at the linker have the build's suffix. */
+typedef void fault_find_fn(const struct wm_heap_region *region, uint32_t pointer, uint32_t key);
+#define FAULT_FIND(build) fault_find_fn fault_find_##build __asm__("wm_heap_fault_find_" #build)
+FAULT_FIND(none);
+FAULT_FIND(trace);
+FAULT_FIND(light);
+FAULT_FIND(comp);
+FAULT_FIND(tlight);
+FAULT_FIND(tcomp);
+
+/* Memory that an operation read wrong and the check reads right: a bus that fails now and then. The
+ * region is closed all the same. */
+Test(fault_names, what_the_check_does_not_find_again_is_a_smashed_free_block) {
+    static const struct {
+        const char *build;
+        fault_find_fn *find;
+    } builds[] = {{"none", fault_find_none},     {"trace", fault_find_trace},
+                  {"light", fault_find_light},   {"comp", fault_find_comp},
+                  {"tlight", fault_find_tlight}, {"tcomp", fault_find_tcomp}};
+    for (uint32_t b = 0; b < 2 * HEAP_BUILDS; b++) {
+        const struct heap_build *build = heap_builds[b / 2];
+        struct patient patient;
+        struct recorder seen = {0};
+        patient_open(&patient, build);
+        w800_on_event(record_event, &seen);
+        for (size_t i = 0; i < COUNT(builds); i++) {
+            if (strcmp(builds[i].build, build->name) == 0) {
+                const struct wm_heap_region *region = &build->state->regions[0];
+                uint32_t pointer = b % 2 == 0 ? 0 : patient.second;
+                builds[i].find(pointer == 0 ? region : NULL, pointer, wm_heap_port_lock());
+            }
+        }
+        cr_assert_eq(seen.count, 1, "%s: %u faults", build->name, seen.count);
+        cr_assert_eq(seen.last.fault.kind, WM_HEAP_FAULT_SMASHED_FREE_BLOCK);
+        cr_assert_eq(seen.last.fault.check, WM_HEAP_CHECK_LINK);
+        cr_assert_eq(seen.last.fault.region, 0);
+        cr_assert_eq(build->state->regions[0].state, WM_HEAP_REGION_CLOSED);
+    }
+}

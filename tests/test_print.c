@@ -365,3 +365,63 @@ Test(print, an_overrun_found_by_realloc_is_printed_like_one_found_by_free) {
                   "comp");
     free(console);
 }
+
+/* A pointer that is no live block's has neither site nor size. */
+Test(print, a_pointer_that_is_nobodys_is_only_a_number) {
+    struct recorder seen;
+    struct console *console = console_new();
+    start(heap_build_find(true, 0), console, &seen);
+    void *hole = wm_heap_caps_alloc_tracing(100, DEFAULT, "hole.c", 1);
+    void *live = wm_heap_caps_alloc_tracing(100, DEFAULT, "live.c", 2);
+    wm_heap_caps_free(hole);
+#define LIVE_LINE "0\t0x200041b8\tlive.c:2\t128\r\nsummary: malloc size 128, malloc count 1\r\n"
+    wm_heap_print_tracing(hole);
+    console_check(console, LIVE_LINE "corruption detected 0x20004138\r\n", "a hole");
+    wm_heap_print_tracing((char *)hole + 8);
+    console_check(console, LIVE_LINE "corruption detected 0x20004140\r\n", "within a hole");
+    wm_heap_print_tracing(w800_pointer(0x08010400));
+    console_check(console, LIVE_LINE "corruption detected 0x8010400\r\n", "flash");
+    wm_heap_print_tracing(live);
+    console_check(console,
+                  "summary: malloc size 0, malloc count 0\r\n"
+                  "corruption detected 0x200041b8 in live.c:2 size 128\r\n",
+                  "a live block");
+    check_no_event(&seen, "printing");
+    free(console);
+}
+
+/* DMA may own PSRAM: only when a block there is found corrupted is it looked at. */
+static void corrupt_beside_psram(struct console *console, bool in_psram) {
+    struct recorder seen;
+    start(heap_build_find(true, 1), console, &seen);
+    CHECK_EQ(wm_heap_append_to_heap("PSRAM"), WM_ERR_SUCCESS, "append");
+    uint8_t *inner = wm_heap_caps_alloc_tracing(100, DEFAULT, "inner.c", 1);
+    uint8_t *outer = wm_heap_caps_alloc_tracing(100, SPIRAM, "outer.c", 2);
+    uint8_t *other = wm_heap_caps_alloc_tracing(8, SPIRAM, "other.c", 3);
+    uint8_t *hit = in_psram ? outer : inner;
+    hit[-1] = 0;
+    wm_heap_caps_free(hit);
+    check_one_fault(&seen, WM_HEAP_FAULT_UNDERFLOW, "free");
+    CHECK(other != NULL, "no memory");
+    char *stats = strstr(console->text, STATS_HEAD);
+    CHECK(stats != NULL, "no statistics in %s", console->text);
+    console->length = (size_t)(stats - console->text);
+    *stats = '\0';
+}
+
+Test(print, psram_is_listed_only_if_the_corrupted_block_is_there) {
+    struct console *console = console_new();
+    corrupt_beside_psram(console, false);
+    console_check(console,
+                  "summary: malloc size 0, malloc count 0\r\n"
+                  "corruption detected 0x20004140 in inner.c:1 size 136\r\n",
+                  "in SRAM");
+    corrupt_beside_psram(console, true);
+    console_check(console,
+                  "0\t0x300000a8\tother.c:3\t40\r\n"
+                  "1\t0x20004140\tinner.c:1\t136\r\n"
+                  "summary: malloc size 176, malloc count 2\r\n"
+                  "corruption detected 0x30000020 in outer.c:2 size 136\r\n",
+                  "in PSRAM");
+    free(console);
+}

@@ -45,14 +45,10 @@ struct scene {
     struct wm_heap_state state;
 };
 
+#define RAM (WM_HEAP_CAP_DEFAULT | WM_HEAP_CAP_INTERNAL)
 static const struct w800_config two_arenas = {
-    .regions =
-        {
-            {"SRAM", SRAM_ARENA, SRAM_ARENA + ARENA_BYTES,
-             WM_HEAP_CAP_DEFAULT | WM_HEAP_CAP_INTERNAL | WM_HEAP_CAP_EXEC, false},
-            {"DRAM", DRAM_ARENA, DRAM_ARENA + ARENA_BYTES,
-             WM_HEAP_CAP_DEFAULT | WM_HEAP_CAP_INTERNAL | WM_HEAP_CAP_SHARED, false},
-        },
+    .regions = {{"SRAM", SRAM_ARENA, SRAM_ARENA + ARENA_BYTES, RAM | WM_HEAP_CAP_EXEC, false},
+                {"DRAM", DRAM_ARENA, DRAM_ARENA + ARENA_BYTES, RAM | WM_HEAP_CAP_SHARED, false}},
     .region_count = 2,
 };
 
@@ -134,8 +130,7 @@ struct run {
     enum burst burst;
     struct live live[LIVE_MAX];
     uint32_t live_count;
-    uint32_t calls;
-    uint32_t faults;
+    uint32_t calls, faults;
     struct verdict verdict;
 };
 
@@ -264,11 +259,9 @@ static void run_burst(void *context) {
         run_alloc_all(run);
         run_free_all(run, false, 3);
         break;
-    case REALLOC_ALL:
-    default:
+    default: /* REALLOC_ALL */
         run_realloc_all(run);
         run_free_all(run, true, 2);
-        break;
     }
     run->scene->build->print_stats();
     run->scene->build->print_tracing(NULL);
@@ -535,7 +528,7 @@ static uint32_t random_word(const struct scene *scene, uint64_t *state, uint32_t
     case 7:
         return 0xfefefefeu;
     default:
-        memcpy(&old, scene->sram + WINDOW_BYTES + 4u * random_below(state, ARENA_BYTES / 4u), 4);
+        memcpy(&old, &scene->sram[WINDOW_BYTES + 4u * random_below(state, ARENA_BYTES / 4u)], 4);
         return old;
     }
 }
