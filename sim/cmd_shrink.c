@@ -146,7 +146,7 @@ static char *trace_text(const struct trace *trace, const char *shown,
         }
         fputs(rest, out);
     }
-    if (out != NULL && fclose(out) != 0) {
+    if (out != NULL && (fclose(out) != 0 || words == NULL)) {
         free(text);
         text = NULL;
     }
@@ -177,7 +177,7 @@ static int write_result(const struct arguments *arguments, const char *shown,
     } else if (good && !to_stdout) {
         char *words = failure_words(&report->after);
         printf("%s: %zu events, of %zu: %s\n", shown, report->events_after, report->events_before,
-               words != NULL ? words : "");
+               words != NULL ? words : "?");
         free(words);
     }
     free(text);

@@ -50,6 +50,7 @@ static const uint8_t op_kinds[TRACE_EVENT_KINDS] = {
  * result, whenever it is started. */
 static uint32_t handle_of(struct crosscheck_input *input, const char *name) {
     uint32_t handle = wm_heap_port_site(name);
+    input->starved |= handle == 0;
     if (handle > input->header->name_count && handle <= CROSSCHECK_NAMES_MAX) {
         input->header->name_count = handle;
         input->header->name_bytes += (uint32_t)strlen(name) + 1u;
@@ -188,6 +189,9 @@ bool crosscheck_input_make(struct crosscheck_input *input, const struct trace *t
         op_make(input, trace, i, &countdown);
     }
     w800_stop();
+    if (input->starved) {
+        return refuse(input, error, "out of memory");
+    }
     const struct crosscheck_header *header = input->header;
     if (header->slot_count > CROSSCHECK_SLOTS_MAX || header->name_count >= CROSSCHECK_NAMES_MAX ||
         header->name_bytes > CROSSCHECK_NAME_BYTES_MAX) {

@@ -15,6 +15,7 @@ struct crosscheck_input {
     struct crosscheck_op *ops;
     const char **names; /* by handle - 1, the trace's own text */
     struct w800_config config;
+    bool starved; /* a name found no memory */
 };
 
 /* Prepares a trace's first `events` events for a build, on a machine that it starts. False

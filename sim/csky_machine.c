@@ -184,7 +184,8 @@ void csky_watch(struct csky_machine *machine, uint32_t address, csky_watch_fn *w
     struct csky_watch *watches =
         realloc(machine->watches, (machine->watch_count + 1) * sizeof(*watches));
     if (watches == NULL) {
-        abort(); /* a watch that is never called would be a wrong result */
+        fputs("csky: out of memory\n", stderr); /* a watch never called would be a wrong result */
+        exit(2);
     }
     machine->watches = watches;
     watches[machine->watch_count++] = (struct csky_watch){address & ~1u, watch, context};

@@ -92,6 +92,7 @@ static void put_allocation(const struct emit *emit, const struct trace_event *ev
     size_t size;
     FILE *out = open_memstream(&head, &size);
     if (out == NULL) {
+        *emit->starved = true;
         return;
     }
     bool moves = event->kind == TRACE_REALLOC;
@@ -122,6 +123,8 @@ static void put_allocation(const struct emit *emit, const struct trace_event *ev
         fclose(out);
         bool fits = strlen(head) + strlen(site) <= COLUMNS;
         fprintf(emit->out, "%s%s%*s%s", head, fits ? " " : "\n", fits ? 0 : (int)open, "", site);
+    } else {
+        *emit->starved = true;
     }
     free(head);
     free(site);
@@ -476,7 +479,7 @@ static void put_test(const struct emit *emit, size_t expected) {
     fprintf(out,
             "Test(trace, %s) {\n    const struct w800_config config = {\n"
             "        .build = heap_build_find(%s, %u), /* %s */\n        .regions = {\n",
-            name, trace->config.tracing ? "true" : "false", trace->config.poisoning,
+            name, trace->config.tracing ? "true" : "false", (unsigned)trace->config.poisoning,
             machine.build->name);
     for (uint32_t i = 0; i < trace->region_count; i++) {
         const struct trace_region *region = &trace->regions[i];
@@ -506,7 +509,8 @@ static void put_test(const struct emit *emit, size_t expected) {
 
 bool emit_test(const struct trace *trace, const char *name, const char *shown, FILE *out,
                struct trace_error *error) {
-    struct emit emit = {.trace = trace, .name = name, .out = out};
+    bool starved = false;
+    struct emit emit = {.trace = trace, .name = name, .out = out, .starved = &starved};
     if (!emit_judge(&emit, error)) {
         return false;
     }
@@ -515,5 +519,8 @@ bool emit_test(const struct trace *trace, const char *name, const char *shown, F
     put_helpers(&emit);
     put_runs(&emit);
     put_test(&emit, expected);
-    return true;
+    if (starved) {
+        snprintf(error->text, sizeof error->text, "out of memory");
+    }
+    return !starved;
 }

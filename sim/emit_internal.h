@@ -23,6 +23,7 @@ struct emit {
     size_t origin;     /* contents: the event that allocated their block, from 0 */
     uint32_t offset;   /* of them in it */
     uint32_t slot;     /* the variable that holds it */
+    bool *starved;     /* set where memory runs out */
 };
 
 /* Runs the trace to see what fails, if anything, and whether a test can show it: fills in

@@ -46,7 +46,10 @@ bool output_begin(struct output *output, const char *path) {
         if (output->file != NULL) {
             return true;
         }
+        int cause = errno;
         close(descriptor);
+        unlink(output->temporary);
+        errno = cause;
     }
     complain(path);
     free(output->temporary);
