@@ -325,3 +325,37 @@ Test(crosscheck, what_cannot_be_run_is_one_line_and_status_2) {
         free(command);
     }
 }
+
+/* A real one is tried by qemu_crosscheck_*, where it is. */
+Test(crosscheck, qemu_is_told_and_answers_through_pipes_and_its_end_is_named) {
+    static const struct {
+        const char *prefix;
+        int status;
+        const char *part;
+    } rows[] = {
+        {"QEMU_CSKY=tests/csky/qemu-stand-in", 0, "six builds, qemu: equal"},
+        {"QEMU_CSKY= PATH=$folder:/no/folder:$PATH", 0, "six builds, qemu: equal"},
+        {"QEMU_CSKY= PATH=/no/folder", 2, "qemu-cskyv2"},
+        {"STAND_IN=dies QEMU_CSKY=tests/csky/qemu-stand-in", 2, "it crashes: Killed"},
+        {"STAND_IN=fails QEMU_CSKY=tests/csky/qemu-stand-in", 2, "it exits with status 3"},
+        {"STAND_IN=babbles QEMU_CSKY=tests/csky/qemu-stand-in", 2, "of another build"},
+        {"STAND_IN=hangs QEMU_CSKY=tests/csky/qemu-stand-in", 2, "it hangs: 1 seconds"},
+        {"STAND_IN=breaks QEMU_CSKY=tests/csky/qemu-stand-in", 1, "event"},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        static char text[16384];
+        char *command = NULL;
+        cr_assert_gt(asprintf(&command,
+                              "cd " W800_SOURCE_DIR " && folder=$(mktemp -d) && ln -s "
+                              "$PWD/tests/csky/qemu-stand-in $folder/qemu-cskyv2 && "
+                              "%s \"$WMHEAP\" crosscheck --engine=qemu --patience=1 "
+                              "tests/golden/boot_iot-none.trace 2>&1; status=$?; "
+                              "/bin/rm -r $folder; exit $status",
+                              rows[i].prefix),
+                     0);
+        cr_expect_eq(shell(command, text, sizeof text), rows[i].status, "%s: %s", rows[i].prefix,
+                     text);
+        cr_expect(strstr(text, rows[i].part) != NULL, "%s: %s", rows[i].prefix, text);
+        free(command);
+    }
+}

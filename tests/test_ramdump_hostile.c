@@ -79,7 +79,7 @@ static void assert_piece(const struct sdk_build *build, uint32_t base, bool smas
     char error[256];
     char what[64];
     snprintf(what, sizeof(what), "build %s from 0x%08" PRIx32, build->name, base);
-    memset(sdk_at(dump, SDK_DESCRIPTORS), 0, 3 * 68);
+    memset(sdk_at(dump, SDK_DESCRIPTORS), 0, (size_t)3 * 68);
     const struct sdk_block *block = smashed ? smash(dump, 30) : NULL;
     cr_assert(diagnose(sdk_at(dump, base), SDK_BASE + SDK_BYTES - base, base, &diagnosis, error),
               "%s: %s", what, error);
@@ -289,3 +289,181 @@ static void in_own_build(const struct heap_build *build) {
 Test(ramdump_hostile, dumps_of_our_own_core_are_read_in_every_build) {
     in_every_build(in_own_build);
 }
+
+/* --- What was done to a heap of our own core ---------------------------------------------- */
+
+#define OWN_BLOCKS 60u
+
+/* Every third block was freed: 30 is a hole, 31 and 32 are live. */
+struct own_heap {
+    const struct heap_build *build;
+    uint8_t *blocks[OWN_BLOCKS];
+};
+
+static uint32_t own_size(size_t i) { return (uint32_t)(40 + 8 * i); }
+
+static void own_start(struct own_heap *own, const struct heap_build *build) {
+    const struct w800_config config = layout_config(build, &heap_layouts[0]);
+    struct recorder seen;
+    heap_start(&config, &seen);
+    w800_on_event(NULL, NULL);
+    own->build = build;
+    for (size_t i = 0; i < OWN_BLOCKS; ++i) {
+        own->blocks[i] = build->alloc(own_size(i), INTERNAL, "a.c", (int)i);
+    }
+    for (size_t i = 0; i < OWN_BLOCKS; i += 3) {
+        build->free(own->blocks[i]);
+    }
+}
+
+static void hurt_canary(struct own_heap *own) { own->blocks[32][-1] ^= 1; }
+static void hurt_first_canary(struct own_heap *own) { own->blocks[32][-5] ^= 1; }
+static void hurt_guard(struct own_heap *own) { own->blocks[31][own_size(31)] ^= 1; }
+static void hurt_long(struct own_heap *own) {
+    memset(own->blocks[31] + own_size(31), 'A', 24 + own->build->header_size);
+}
+static void hurt_before_hole(struct own_heap *own) {
+    own->blocks[31][-(int)own->build->header_size - 1] ^= 1;
+}
+static void hurt_node(struct own_heap *own) {
+    memset(own->blocks[31] - own->build->header_size - 24, 'A', 24);
+}
+static void hurt_hole_start(struct own_heap *own) {
+    memset(own->blocks[30] - own->build->header_size, 'A', 4);
+}
+static void hurt_first_header(struct own_heap *own) {
+    memset(own->blocks[1] - own->build->header_size, 'A', 16);
+}
+static void hurt_mark(struct own_heap *own) {
+    own->blocks[31][-(int)own->build->header_size + 6] ^= 1;
+}
+
+#define TELLS(a, b, c)                                                                             \
+    { VERDICT_##a, VERDICT_##b, VERDICT_##c }
+
+static const struct {
+    const char *name;
+    void (*hurt)(struct own_heap *own);
+    enum verdict verdict[3]; /* no, light, comprehensive poisoning */
+    size_t block[3];         /* whose pointer is named */
+} own_damages[] = {
+    {"a byte before a payload", hurt_canary, TELLS(UNDERFLOW, UNDERFLOW, UNDERFLOW), {32, 32, 32}},
+    {"a byte four before it",
+     hurt_first_canary,
+     TELLS(UNDERFLOW, UNDERFLOW, UNDERFLOW),
+     {32, 32, 32}},
+    {"a byte behind it", hurt_guard, TELLS(OVERFLOW, OVERFLOW, OVERFLOW), {31, 31, 31}},
+    {"many bytes behind it", hurt_long, TELLS(OVERFLOW, OVERFLOW, OVERFLOW), {31, 31, 31}},
+    {"the last byte of a hole",
+     hurt_before_hole,
+     TELLS(UNDERFLOW, UNDERFLOW, UNDERFLOW),
+     {31, 31, 31}},
+    {"a hole's node",
+     hurt_node,
+     TELLS(USE_AFTER_FREE, USE_AFTER_FREE, USE_AFTER_FREE),
+     {30, 30, 30}},
+    {"a hole's first word", hurt_hole_start, TELLS(OVERFLOW, OVERFLOW, OVERFLOW), {29, 29, 29}},
+    {"a header behind a hole",
+     hurt_first_header,
+     TELLS(SMASHED_HEADER, SMASHED_HEADER, SMASHED_HEADER),
+     {1, 1, 1}},
+    {"a header's mark", hurt_mark, TELLS(UNDERFLOW, SMASHED_HEADER, SMASHED_HEADER), {31, 31, 31}},
+};
+
+static void judge_own(const struct heap_build *build) {
+    const size_t poisoning = build->comprehensive ? 2 : build->poisoned ? 1 : 0;
+    for (size_t i = 0; i < COUNT(own_damages); ++i) {
+        struct own_heap own;
+        struct diagnosis diagnosis;
+        char error[256];
+        own_start(&own, build);
+        own_damages[i].hurt(&own);
+        uint8_t *bytes = own_dump(build);
+        cr_assert(diagnose(bytes, SDK_DUMP_BYTES, 0, &diagnosis, error), "%s", error);
+        const struct finding *finding = &diagnosis.findings.list[0];
+        CHECK(diagnosis.findings.count == 1, "%s: %zu findings", own_damages[i].name,
+              diagnosis.findings.count);
+        CHECK(finding->verdict == own_damages[i].verdict[poisoning] &&
+                  finding->address == w800_address(own.blocks[own_damages[i].block[poisoning]]),
+              "%s: %s of 0x%08x: %s", own_damages[i].name, verdict_name(finding->verdict),
+              finding->address, finding->evidence);
+        release(&diagnosis);
+        free(bytes);
+    }
+}
+
+Test(ramdump_hostile, what_was_done_to_our_own_core_s_heap_is_told) { in_every_build(judge_own); }
+
+/* Every other header smashed: a hundred findings say it. */
+static void smash_all(const struct heap_build *build) {
+    struct own_heap own;
+    struct diagnosis diagnosis;
+    char error[256];
+    own_start(&own, build);
+    for (size_t i = 0; i < 250; ++i) {
+        build->alloc(40, INTERNAL, "b.c", 1); /* between two, so that they are two */
+        void *block = build->alloc(40, INTERNAL, "b.c", 2);
+        *word_at(w800_address(block) - build->header_size + 12) ^= 0x10;
+    }
+    uint8_t *bytes = own_dump(build);
+    cr_assert(diagnose(bytes, SDK_DUMP_BYTES, 0, &diagnosis, error), "%s", error);
+    CHECK_EQ(diagnosis.findings.count, 100, "findings");
+    release(&diagnosis);
+    free(bytes);
+}
+
+Test(ramdump_hostile, a_heap_smashed_all_over_has_a_hundred_findings) {
+    in_every_build(smash_all);
+}
+
+/* A fault that the core told of is shown, with what was found or by itself. */
+static void report_own(const struct heap_build *build) {
+    for (int smashed = 0; smashed < 2; ++smashed) {
+        struct own_heap own;
+        struct diagnosis diagnosis;
+        struct recorder seen = {0};
+        char error[256];
+        own_start(&own, build);
+        w800_on_event(record_event, &seen);
+        if (smashed != 0) {
+            hurt_first_header(&own);
+        }
+        build->free(own.blocks[smashed != 0 ? 1 : 30]);
+        CHECK_EQ(seen.count, 1, "faults");
+        uint8_t *bytes = own_dump(build);
+        cr_assert(diagnose(bytes, SDK_DUMP_BYTES, 0, &diagnosis, error), "%s", error);
+        CHECK_EQ(diagnosis.findings.count, 1, "findings");
+        const struct finding *finding = &diagnosis.findings.list[0];
+        CHECK(finding->verdict == (smashed != 0 ? VERDICT_SMASHED_HEADER : VERDICT_DOUBLE_FREE),
+              "%s", verdict_name(finding->verdict));
+        CHECK(strstr(finding->evidence, "the heap reported: ") != NULL, "%s", finding->evidence);
+        release(&diagnosis);
+        free(bytes);
+    }
+}
+
+Test(ramdump_hostile, the_fault_that_our_own_core_reported_is_shown) { in_every_build(report_own); }
+
+/* Words that are no state of ours, though its magic stands there. */
+static void doubt_state(const struct heap_build *build) {
+    struct own_heap own;
+    own_start(&own, build);
+    for (size_t row = 0; row < 8; ++row) {
+        struct diagnosis diagnosis;
+        char error[256];
+        uint8_t *bytes = own_dump(build);
+        struct wm_heap_state state;
+        memcpy(&state, build->state, sizeof state);
+        state.region_count = row == 0 ? 0 : row == 1 ? 4 : state.region_count;
+        state.header_size = row == 2 ? 20 : state.header_size;
+        state.regions[0].state = row == 3 ? 3 : state.regions[0].state;
+        state.regions[0].start += row == 4 ? 4 : row == 5 ? 0x100000 : 0;
+        state.regions[0].tail += row == 6 ? 0x100000 : row == 7 ? 4 : 0;
+        memcpy(bytes + SDK_REGISTER_BYTES + 0x1000, &state, sizeof state);
+        CHECK(!diagnose(bytes, SDK_DUMP_BYTES, 0, &diagnosis, error), "row %zu is believed", row);
+        release(&diagnosis);
+        free(bytes);
+    }
+}
+
+Test(ramdump_hostile, a_state_that_cannot_be_is_not_believed) { in_every_build(doubt_state); }
