@@ -2,7 +2,9 @@
 #
 # The targets of what reads: traces, console logs, RAM dumps, recorder lines, C-SKY code; and
 # the core compiled for C-SKY, where its programs are: those of this build, or of another.
-set(W800_CSKY_PROGRAMS "" CACHE PATH "Folder of crosscheck-none etc. for fuzz_csky_heap; empty: this build's")
+set(W800_CSKY_PROGRAMS
+    ""
+    CACHE PATH "Folder of crosscheck-none etc. for fuzz_csky_heap; empty: this build's")
 
 foreach(parser IN ITEMS trace diagnose ramdump)
   add_fuzz_target(${parser} ${parser}.c outcome.c)

@@ -128,7 +128,7 @@ static uint64_t giant_size(uint32_t argument) {
 }
 
 uint64_t program_size(const struct program_call *call, uint32_t border) {
-    int32_t delta = (int8_t)(call->argument & 0xffu);
+    int32_t delta = (int32_t)(call->argument & 0x7fu) - (int32_t)(call->argument & 0x80u);
     int64_t near = (int64_t)(border / (1u + (call->argument >> 8 & 3u))) + delta;
     switch ((enum program_size)call->mode) {
     case PROGRAM_SMALL:

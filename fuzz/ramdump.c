@@ -44,8 +44,8 @@ static size_t lay_run(const uint8_t *data, size_t size, uint8_t *dump, size_t du
     const uint32_t head = word_at(data);
     const bool repeated = head >> 31 != 0;
     const size_t given = size - 4u < 4u ? size - 4u : 4u;
-    size_t count = (head >> 16 & 0x7fffu) * 4u;
-    *end += (head & 0xffffu) * 4u;
+    size_t count = (size_t)4 * (head >> 16 & 0x7fffu);
+    *end += (size_t)4 * (head & 0xffffu);
     if (*end >= dump_size) {
         return size;
     }

@@ -442,7 +442,7 @@ static unsigned print_calls(const uint8_t *data, size_t size) {
                       (size > 1 && (data[1] & 32u) != 0 ? WM_HEAP_OPTION_LIGHT : 0u) |
                       (size > 1 && (data[1] & 64u) != 0 ? WM_HEAP_RECORDER_SDK : 0u);
     wm_heap_recorder_start(session.ring, RING, session.options);
-    for (size_t at = CALL_BYTES; at + CALL_BYTES <= size && at <= CALL_BYTES * CALLS_MAX;
+    for (size_t at = CALL_BYTES; at + CALL_BYTES <= size && at <= (size_t)CALL_BYTES * CALLS_MAX;
          at += CALL_BYTES) {
         record_call(data + at);
     }

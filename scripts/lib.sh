@@ -63,3 +63,8 @@ build() {
     fi
     run_logged "$directory/build.log" cmake --build --preset "$preset" --target "$target"
 }
+
+# The sources of the core, from the list that CMake builds it from.
+core_sources() {
+    sed -n '/^set(CORE_SOURCES/,/)/p' "${root:?}/CMakeLists.txt" | grep -oE 'core/[a-z_0-9]+\.c'
+}

@@ -222,7 +222,7 @@ static void run_expect(struct replay *replay, const struct trace_event *event) {
         mismatch(replay, "min_free", "trace", event->caps, min_free, 0);
     }
     if ((event->has & TRACE_HAS_FAULT) != 0) {
-        expect_fault(replay, name_of(replay, event->extra));
+        expect_fault(replay, replay->trace->names[event->extra]);
     }
 }
 
@@ -343,7 +343,7 @@ static void run_expectation(struct replay *replay) {
         const struct trace_event *event = &trace->events[replay->index + 1];
         if (event->kind == TRACE_EXPECT && (event->has & TRACE_HAS_FAULT) != 0) {
             replay->index++;
-            expect_fault(replay, name_of(replay, event->extra));
+            expect_fault(replay, replay->trace->names[event->extra]);
             replay->result->events++;
         }
     }

@@ -48,7 +48,7 @@ struct program *program_of(const uint32_t *instructions, size_t bytes);
 
 /* Writes the ELF file; returns its size. */
 #define PROGRAM_FILE_MAX 16384u
-size_t program_file(const struct program *program, uint8_t file[PROGRAM_FILE_MAX]);
+size_t program_file(const struct program *program, uint8_t bytes[PROGRAM_FILE_MAX]);
 
 /* Saves bytes as a file of a name that mkstemp makes of the template. */
 void program_save(const void *bytes, size_t size, char *path_template);

@@ -161,6 +161,7 @@ static void change_v22(struct change *change, const char *text, size_t length) {
     if (begins(text, "    Type")) {
         return;
     }
+    /* NOLINTNEXTLINE(cert-err34-c): what a program printed with %u */
     if (sscanf(text, "    %7s %u (%lfKB)", name, &bytes, &kilobytes) != 3) {
         add(change->out, text, length);
     } else if (strcmp(name, "Total") == 0) {
@@ -233,8 +234,11 @@ static void change_noise(struct change *change, const char *text, size_t length)
         char noise[64];
         size_t count = 1 + below(change->seed, sizeof noise - 1);
         for (size_t i = 0; i < count; i++) {
-            noise[i] = (char)field_random(change->seed);
-            noise[i] = noise[i] == '\n' ? '\0' : noise[i];
+            char byte = (char)field_random(change->seed);
+            noise[i] = byte;
+            if (byte == '\n') {
+                noise[i] = '\0';
+            }
         }
         add(change->out, noise, count);
     }

@@ -390,7 +390,9 @@ Test(console, reads_on_behind_binary_bytes_and_endless_lines) {
     uint64_t seed = 7;
     for (size_t i = 0; i < noise; i++) {
         text[i] = (char)field_random(&seed);
-        text[i] = text[i] == '\n' || text[i] == '\t' ? '\0' : text[i];
+        if (text[i] == '\n' || text[i] == '\t') {
+            text[i] = '\0';
+        }
     }
     memcpy(text + noise, print, sizeof print);
     struct reading reading;

@@ -137,7 +137,7 @@ static const char underflow[] = HEAD "alloc 1 32 DEFAULT @ a.c:7\nwrite 1 -1 1 0
 static const char cut[] = HEAD "alloc 1 32 DEFAULT";
 
 static void write_traces(void) {
-#define WRITE(name) file_write(#name, name, sizeof name - 1)
+#define WRITE(name) file_write(#name, name, sizeof(name) - 1)
     WRITE(good);
     WRITE(mismatch);
     WRITE(fault);
