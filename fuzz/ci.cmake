@@ -8,7 +8,7 @@ endif()
 
 # ClusterFuzzLite's build script, run as its container would. It compiles everything once more,
 # with instrumentation, so it takes a minute at the first time.
-if(W800_TESTS AND NOT W800_SANITIZE)
+if(W800_TESTS AND NOT W800_SANITIZE AND NOT W800_COVERAGE)
   register_test(clusterfuzzlite ${PROJECT_SOURCE_DIR}/ci/try-clusterfuzzlite
                 ${PROJECT_BINARY_DIR}/clusterfuzzlite)
   set_tests_properties(clusterfuzzlite PROPERTIES LABELS fuzz SKIP_RETURN_CODE 77 TIMEOUT 1200)
