@@ -199,6 +199,7 @@ static bool check_link(struct survey *survey, uint32_t holder, const struct wm_h
  * below has been found right. */
 static bool check_links(struct survey *survey, uint32_t node, uint32_t rank) {
     for (uint32_t *last = survey->last;; last--) {
+        /* NOLINTNEXTLINE(clang-analyzer-core.*) check_blocks has set what `last` points to */
         uint32_t its = last[0] ^ last[-1];
         bool done = its >= (rank & ~its); /* its highest bit is not lower */
         uint32_t holder = done ? node : last[0];

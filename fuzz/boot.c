@@ -137,9 +137,9 @@ static bool can_open(uint32_t r) {
         return false;
     }
     for (uint32_t other = 0; other < WM_HEAP_REGIONS_MAX; other++) {
-        if (scene.open[other] &&
-            (other < r ? first_of(r) < marker_of(other) + scene.build->header_size
-                       : first_of(other) < row->end)) {
+        bool meets = other < r ? first_of(r) < marker_of(other) + scene.build->header_size
+                               : first_of(other) < row->end;
+        if (meets && scene.open[other]) {
             return false;
         }
     }

@@ -421,7 +421,7 @@ static void check_session(const struct recording *recording, unsigned flips) {
 static unsigned flip_bits(const uint8_t *data, size_t size) {
     unsigned flips = size > 1 ? data[1] & FLIPS_MAX : 0;
     for (unsigned i = 0; i < flips && size >= 4 + 2 * i; i++) {
-        const size_t at = half(data + 2 + 2 * i) * (session.length - 1) / 65535u;
+        const size_t at = half(data + 2 + (size_t)2 * i) * (session.length - 1) / 65535u;
         session.print[at] = (char)(session.print[at] ^ 1 << (data[1] >> 2 & 7u));
     }
     return flips;

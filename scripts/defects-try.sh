@@ -139,8 +139,10 @@ try_seeded() {
 
 # inputs_of TARGET: into $inputs: the seeds' folder, and the old findings.
 inputs_of() {
-    mapfile -t inputs < <(printf '%s\n' "${root:?}/fuzz/seeds/$1"
-        compgen -G "$root/fuzz/regressions/$1-*" || true)
+    mapfile -t inputs < <(
+        printf '%s\n' "${root:?}/fuzz/seeds/$1"
+        compgen -G "$root/fuzz/regressions/$1-*" || true
+    )
 }
 
 # sum A B: of decimal numbers.

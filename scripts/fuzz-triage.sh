@@ -97,8 +97,10 @@ sanitize() {
 # triage TARGET: one finding for each key, from all jobs' crashes and hangs.
 triage() {
     local target=$1 file key variant kind name seen=$'\n' into=$work/$1/findings command files
-    mapfile -t files < <(compgen -G "$work/$target/sync/*/crashes/id*" || true
-        compgen -G "$work/$target/sync/*/hangs/id*" || true)
+    mapfile -t files < <(
+        compgen -G "$work/$target/sync/*/crashes/id*" || true
+        compgen -G "$work/$target/sync/*/hangs/id*" || true
+    )
     [[ ${#files[@]} -eq 0 ]] || mapfile -t files < <(smallest "${files[@]}")
     rm -rf "$into"
     for file in ${files[@]+"${files[@]}"}; do

@@ -412,9 +412,7 @@ static void smash_all(const struct heap_build *build) {
     free(bytes);
 }
 
-Test(ramdump_hostile, a_heap_smashed_all_over_has_a_hundred_findings) {
-    in_every_build(smash_all);
-}
+Test(ramdump_hostile, a_heap_smashed_all_over_has_a_hundred_findings) { in_every_build(smash_all); }
 
 /* A fault that the core told of is shown, with what was found or by itself. */
 static void report_own(const struct heap_build *build) {

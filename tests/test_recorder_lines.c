@@ -6,6 +6,8 @@
 #include "../core/wm_heap_recorder.h"
 #include "heap_fixture.h"
 
+#include <stdlib.h>
+
 #undef wm_heap_caps_alloc
 #undef wm_heap_caps_realloc
 
@@ -103,8 +105,7 @@ static void check_lines(const char *when) {
 /* What was printed before the test's own lines. */
 static void learn_line_number(void) {
     wm_heap_recorder_flush(false);
-    board.line = 0;
-    sscanf(board.printed, "@wmrec1 %8x", &board.line);
+    board.line = (uint32_t)strtoul(board.printed + strlen("@wmrec1 "), NULL, 16);
     board.length = 0;
     board.line += 1 + w800_config()->region_count;
 }
@@ -441,7 +442,7 @@ static void expect_fault(const struct wm_heap_fault *fault, uint32_t address, ui
            fault->address, fault->expected, fault->actual);
     char text[80] = "";
     for (uint32_t i = 0; i < bytes; i++) {
-        sprintf(text + 2 * i, "%02x", 0x80 + address % 64 + i);
+        sprintf(text + (size_t)2 * i, "%02x", 0x80 + address % 64 + i);
     }
     if (bytes != 0) {
         expect("M %x %s", address, text);
