@@ -18,7 +18,9 @@
 
 #define LIVE_MAX (2u * PROGRAM_SLOTS) /* a block whose free was refused stays live */
 #define NO_SLOT PROGRAM_SLOTS
-#define SEAL 12u /* of a header: core/layout.h */
+/* core/layout.h: where a header's seal stands, and the flag of a live one */
+#define SEAL 12u
+#define ALLOCATED 1u
 #define COUNT(array) ((uint32_t)(sizeof(array) / sizeof *(array)))
 
 const char fuzz_name[] = "smash";
@@ -173,14 +175,25 @@ static bool live_is_broken(const struct survivor *survivor, const struct live *l
            fault->block == live->pointer - survivor->twin->build->header_size;
 }
 
-/* The same of what its free looks at: size and seal of the block behind, too. */
+/* The same of what its free looks at in the block behind: size and seal of a live one, both ends of
+ * a free one. */
 static bool live_is_stuck(const struct survivor *survivor, const struct live *live) {
     struct wm_heap_fault fault = {0};
     struct wm_heap_block block;
-    return live_is_broken(survivor, live, &fault) ||
-           (fault.kind == WM_HEAP_FAULT_SMASHED_HEADER && fault.address == fault.block + SEAL &&
-            wm_heap_get_block(w800_pointer(live->pointer), &block) &&
-            fault.block == block.address + block.size);
+    if (live_is_broken(survivor, live, &fault)) {
+        return true;
+    }
+    if (fault.kind == WM_HEAP_FAULT_NONE ||
+        !wm_heap_get_block(w800_pointer(live->pointer), &block) ||
+        fault.block != block.address + block.size) {
+        return false;
+    }
+    uint32_t size_flags;
+    memcpy(&size_flags, w800_pointer(fault.block), sizeof size_flags);
+    return (size_flags & ALLOCATED) != 0
+               ? fault.kind == WM_HEAP_FAULT_SMASHED_HEADER && fault.address == fault.block + SEAL
+               : fault.kind == WM_HEAP_FAULT_SMASHED_FREE_BLOCK &&
+                     (fault.check == WM_HEAP_CHECK_SEAL || fault.check == WM_HEAP_CHECK_SIZE);
 }
 
 /* A block whose own free meets the damage is the program's no more, nor anybody else's; what a

@@ -488,6 +488,30 @@ Test(smash, links_and_sizes_that_look_sound_are_noticed_and_harmless) {
     }
 }
 
+/* A node says that its block begins far before the region, and has the seal for it. */
+Test(smash, forged_nodes_are_held_to_their_region) {
+    static const bool clean[ARENA_BYTES];
+    static struct scene scene;
+    for (uint32_t b = 0; b < HEAP_BUILDS; b++) {
+        scene_open(&scene, heap_builds[b]);
+        for (uint32_t i = 0; i + 1u < scene.block_count; i++) {
+            const struct wm_heap_block *block = &scene.blocks[i];
+            uint32_t node = block->address + block->size - NODE_BYTES;
+            const uint32_t size = node + NODE_BYTES - 0x10000000u;
+            const uint32_t seal = ~(node ^ size);
+            for (enum burst burst = 0; burst < BURSTS && !block->live; burst++) {
+                scene_restore(&scene);
+                memcpy(w800_pointer(node), &size, sizeof size);
+                memcpy(w800_pointer(node + NODE_BYTES - 4u), &seal, sizeof seal);
+                struct verdict verdict = burst_judge(&scene, burst, clean);
+                cr_assert(verdict.text[0] == '\0', "%s: forged 0x%08x, then %s: %s",
+                          scene.build->name, node, burst_names[burst], verdict.text);
+            }
+        }
+        w800_stop();
+    }
+}
+
 /* --- random damage ------------------------------------------------------------------------ */
 
 static uint64_t random_next(uint64_t *state) { /* xorshift64 */
