@@ -179,6 +179,32 @@ bool damage_plan(const struct twin *twin, const struct damages *before,
     return memcmp(w800_pointer(damage->address), damage->bytes, damage->length) != 0;
 }
 
+/* The word at an address, once the damage is done. */
+static uint32_t word_after(const struct damage *damage, uint32_t address) {
+    uint32_t word = 0;
+    for (uint32_t i = 0; i < sizeof word; i++) {
+        uint32_t offset = address + i - damage->address;
+        uint32_t byte = offset < damage->length ? damage->bytes[offset]
+                                                : *(const uint8_t *)w800_pointer(address + i);
+        word |= byte << (8u * i);
+    }
+    return word;
+}
+
+bool damage_makes_header(const struct twin *twin, const struct damage *damage) {
+    uint32_t end = damage->address + damage->length;
+    for (uint32_t at = (damage->address & ~7u) - 8u; at < end; at += 8u) {
+        if (damage_region(twin, at) < WM_HEAP_REGIONS_MAX &&
+            damage_region(twin, at + HEADER_SEAL + 3u) < WM_HEAP_REGIONS_MAX) {
+            uint32_t size_flags = word_after(damage, at);
+            if (word_after(damage, at + HEADER_SEAL) == ~(at ^ size_flags)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 void damage_do(const struct twin *twin, struct damages *before, const struct damage *damage) {
     before->address[before->count] = damage->address;
     before->length[before->count++] = damage->length;

@@ -45,6 +45,10 @@ static inline bool damage_is_forged(const struct damage *damage) {
     return damage->forged_count > 0;
 }
 
+/* Would what it hits pass for a header afterwards? A program's own bytes may be anything; with such
+ * ones it has forged a block. */
+bool damage_makes_header(const struct twin *twin, const struct damage *damage);
+
 /* Writes it and remembers it. */
 void damage_do(const struct twin *twin, struct damages *before, const struct damage *damage);
 

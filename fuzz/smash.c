@@ -495,6 +495,9 @@ static bool smash(struct twin *twin, struct damages *damages, const struct progr
     for (uint32_t i = 0; i < damage.length; i++) {
         hit = hit || (bytes[i] != damage.bytes[i] && damage_is_protected(twin, damage.address + i));
     }
+    if (!hit && damage_makes_header(twin, &damage)) {
+        return false;
+    }
     if (!hit) { /* the program's own memory: the model is told */
         damage_do(twin, &(struct damages){0}, &damage);
         for (uint32_t i = 0; i < damage.length; i++) {
