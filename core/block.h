@@ -108,10 +108,10 @@ static inline bool block_release(struct wm_heap_region *region, uint32_t block, 
         if (front == 0) {
             return false;
         }
-        header_erase(block);
     }
     bool done = joins ? hole_grow(region, node, front) : hole_put(region, front, next);
     if (done) {
+        header_erase(block); /* in the smallest block, a link of a fresh hole, which has none */
         pattern_fill(previous_free ? before : block + 4u, patterned);
     }
     return done;

@@ -297,9 +297,14 @@ INLINE_FOR_SPEED void header_toggle_previous_free(struct wm_heap_header *header)
     header->seal ^= PREVIOUS_FREE;
 }
 
-/* A freed header must not look sound when its memory is handed out again as the middle of a
- * larger block. */
-static inline void header_erase(uint32_t address) { header_at(address)->size_flags = 0; }
+/* A freed header must not look sound: not when its memory is handed out again as the middle of a
+ * larger block, not when its first word is written to. Its seal goes, that takes four right bytes
+ * to come back. Where free memory has a pattern, that has overwritten it. */
+static inline void header_erase(uint32_t address) {
+    if (!HAS_COMPREHENSIVE) {
+        header_at(address)->seal = 0;
+    }
+}
 
 /* Where a free block begins says its size too. */
 static inline void front_write(uint32_t address, uint32_t size) {

@@ -35,9 +35,6 @@ static bool block_grow(struct wm_heap_region *region, uint32_t block, uint32_t o
             return false;
         }
         piece = hole_cut(region, &path, end, missing);
-        if (piece.block != 0) {
-            header_erase(next);
-        }
     }
     *size = old + piece.bytes;
     return piece.block != 0;

@@ -553,3 +553,41 @@ static void try_wholes(const struct heap_build *build) {
 }
 
 Test(checks, the_check_sees_what_no_block_says_by_itself) { in_every_build(try_wholes); }
+
+/* A block is freed, and the one before it, in either order; the memory of both is handed out as one
+ * block, so that its header now lies in the middle. Whatever byte is written there, its pointer is
+ * none any more. */
+static void revive(const struct heap_build *build, bool first) {
+    struct recorder seen;
+    struct w800_config config = machine_config(build, 0);
+    heap_start(&config, &seen);
+    const uint32_t header = build->header_size;
+    void *before = wm_heap_caps_alloc(LIVE, (wm_heap_cap_type_t)DEFAULT);
+    void *freed = wm_heap_caps_alloc(LIVE, (wm_heap_cap_type_t)DEFAULT);
+    wm_heap_caps_alloc(LIVE, (wm_heap_cap_type_t)DEFAULT);
+    wm_heap_caps_free(first ? freed : before);
+    wm_heap_caps_free(first ? before : freed);
+    uint32_t both = 2u * block_bytes(build, LIVE);
+    CHECK(wm_heap_caps_alloc(both - block_bytes(build, 1) + 1u, (wm_heap_cap_type_t)DEFAULT) ==
+              before,
+          "build %s: one block of both", build->name);
+    uint32_t frees = build->state->counters.frees;
+    for (uint32_t at = 0; at < header * 255u; at++) {
+        uint8_t *byte = (uint8_t *)freed - header + at / 255u;
+        uint8_t was = *byte;
+        *byte = (uint8_t)(was + 1u + at % 255u);
+        wm_heap_caps_free(freed);
+        CHECK(build->state->counters.frees == frees,
+              "build %s, freed %s: 0x%02x as byte %u makes it live", build->name,
+              first ? "first" : "second", *byte, at / 255u);
+        *byte = was;
+    }
+    check_intact("stale headers");
+}
+
+static void try_revival(const struct heap_build *build) {
+    revive(build, true);
+    revive(build, false);
+}
+
+Test(checks, no_byte_makes_a_freed_header_live) { in_every_build(try_revival); }
