@@ -267,17 +267,21 @@ Test(diagnose, survives_random_mutations) {
 
 /* --- the command ---------------------------------------------------------------------------- */
 
-static int run(const char *arguments, char *out, size_t room) {
+static int run_command(const char *name, const char *arguments, char *out, size_t room) {
     char command[1024];
     const char *program = getenv("WMHEAP");
     cr_assert_not_null(program, "WMHEAP=PATH/bin/wmheap must say which program is meant");
-    snprintf(command, sizeof command, "'%s' diagnose %s 2>&1", program, arguments);
+    snprintf(command, sizeof command, "'%s' %s %s 2>&1", program, name, arguments);
     FILE *pipe = popen(command, "r");
     cr_assert_not_null(pipe);
     size_t length = fread(out, 1, room - 1, pipe);
     out[length] = '\0';
     int status = pclose(pipe);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 256 + status;
+}
+
+static int run(const char *arguments, char *out, size_t room) {
+    return run_command("diagnose", arguments, out, room);
 }
 
 Test(diagnose, exit_statuses_tell_clean_from_found_from_unusable) {
@@ -306,6 +310,38 @@ Test(diagnose, exit_statuses_tell_clean_from_found_from_unusable) {
         int status = run(cases[i].arguments, out, sizeof out);
         cr_expect(status == cases[i].status && strstr(out, cases[i].says) != NULL,
                   "wmheap diagnose %s: status %d, not %d, or not \"%s\" in:\n%s",
+                  cases[i].arguments, status, cases[i].status, cases[i].says, out);
+    }
+}
+
+Test(diagnose, what_is_diagnosed_is_converted_too) {
+    static const struct {
+        const char *arguments;
+        int status;
+        const char *says;
+    } cases[] = {
+        {FIELD "leak-11.log", 0, "wmtrace 1\n"},
+        {"- - < " FIELD "leak-11.log", 0, "wmtrace 1\n"},
+        {"- < " FIELD "overrun-11.ram", 0, "wmtrace 1\n"},
+        {"--base=0x20000000 " FIELD "overrun-11.ram", 0, "wmtrace 1\n"},
+        {"--elf " FIELD "firmware-trace.elf " FIELD "overrun-11.ram", 0, "wm_http_client.c:481"},
+        {"--json " FIELD "leak-11.log", 0, "wmtrace 1\n"},
+        {"--base=x " FIELD "clean-11.ram", 2, "--base=x: an address"},
+        {"--elf /nowhere " FIELD "leak-11.log", 2, "wmheap: /nowhere: No such file"},
+        {"/nowhere", 2, "wmheap: /nowhere: No such file"},
+        {"/dev/null", 2, "wmheap: /dev/null: empty\n"},
+        {FIELD, 2, ": a directory\n"},
+        {FIELD "expected.json", 2, "is of a W800's console\n"},
+        {FIELD "leak-11.log /nowhere/x.trace", 2, "/nowhere/x.trace"},
+        {"", 2, "a file is needed"},
+        {"a b c", 2, "are all that is taken"},
+        {"--help", 0, "Example:"},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        static char out[1 << 20];
+        int status = run_command("convert", cases[i].arguments, out, sizeof out);
+        cr_expect(status == cases[i].status && strstr(out, cases[i].says) != NULL,
+                  "wmheap convert %s: status %d, not %d, or not \"%s\" in:\n%.2000s",
                   cases[i].arguments, status, cases[i].status, cases[i].says, out);
     }
 }
