@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What the programs do when the system lets them down: each command is run again and again, and
- * each time another call to the system fails, once, or from there on all of them: the first two
+ * each time another call to the system fails, once, or from there on all of them: the first ones
  * from each place in the program. It must then say so in a line and end with status 2, or do as if
  * nothing had happened, with the same output; never crash, never leave half a file or a temporary
  * one. Allocations, files, mappings, pipes: whatever the linker can put a hand on (--wrap).
@@ -31,7 +31,12 @@
 #define OUTPUT_MAX (1u << 20)
 #define RESULT "result" /* stands for the file that a command is told to write */
 #define CALLS_MAX (1u << 16)
-#define TIMES 2u /* that calls from one place are tried */
+/* How often calls from one place are tried; sanitizers take several times as long. */
+#ifdef __SANITIZE_ADDRESS__
+#define TIMES 1u
+#else
+#define TIMES 2u
+#endif
 
 /* --- calls that fail ----------------------------------------------------------------------------
  */
