@@ -298,8 +298,8 @@ INLINE_FOR_SPEED void header_toggle_previous_free(struct wm_heap_header *header)
 }
 
 /* A freed header must not look sound: not when its memory is handed out again as the middle of a
- * larger block, not when its first word is written to. Its seal goes, that takes four right bytes
- * to come back. Where free memory has a pattern, that has overwritten it. */
+ * larger block, not when its first word is written to. Its seal goes, which takes four right bytes
+ * to come back. Where free memory has a pattern, that overwrites it. */
 static inline void header_erase(uint32_t address) {
     if (!HAS_COMPREHENSIVE) {
         header_at(address)->seal = 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What the programs do when the system lets them down: each command is run again and again, and
- * each time another call to the system fails, once, or from there on all of them: the first ones
+ * each time another call to the system fails, once, or from there on all of them: the first TIMES
  * from each place in the program. It must then say so in a line and end with status 2, or do as if
  * nothing had happened, with the same output; never crash, never leave half a file or a temporary
  * one. Allocations, files, mappings, pipes: whatever the linker can put a hand on (--wrap).
