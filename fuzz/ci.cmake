@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 
-# Seeded defects that no longer apply would be found by scripts/defects only, which takes minutes.
-if(W800_TESTS)
+# Once is enough for what sanitizers and counters see nothing of.
+if(W800_TESTS
+   AND NOT W800_SANITIZE
+   AND NOT W800_COVERAGE)
+  # Seeded defects that no longer apply would be found by scripts/defects only, which takes minutes.
   register_test(defect_patches ${PROJECT_SOURCE_DIR}/tests/test_defect_patches)
   set_tests_properties(defect_patches PROPERTIES LABELS fuzz)
-endif()
 
-# ClusterFuzzLite's build script, run as its container would. It compiles everything once more,
-# with instrumentation, so it takes a minute at the first time.
-if(W800_TESTS AND NOT W800_SANITIZE AND NOT W800_COVERAGE)
+  # ClusterFuzzLite's build script, run as its container would. It compiles everything once more,
+  # with instrumentation, so it takes a minute at the first time.
   register_test(clusterfuzzlite ${PROJECT_SOURCE_DIR}/ci/try-clusterfuzzlite
                 ${PROJECT_BINARY_DIR}/clusterfuzzlite)
-  set_tests_properties(clusterfuzzlite PROPERTIES LABELS fuzz SKIP_RETURN_CODE 77 TIMEOUT 1200)
+  set_tests_properties(clusterfuzzlite PROPERTIES LABELS fuzz SKIP_RETURN_CODE 77 TIMEOUT 1200
+                                                  COST 100)
 endif()

@@ -2,19 +2,22 @@
  *
  * What the programs do when the system lets them down: each command is run again and again, and
  * each time another call to the system fails, once, or from there on all of them: the first TIMES
- * from each place in the program. It must then say so in a line and end with status 2, or do as if
- * nothing had happened, with the same output; never crash, never leave half a file or a temporary
- * one. Allocations, files, mappings, pipes: whatever the linker can put a hand on (--wrap).
+ * from each place in the program, a place being the DEPTH functions that led there. It must then
+ * say so in a line and end with status 2, or do as if nothing had happened, with the same output;
+ * never crash, never leave half a file or a temporary one. Allocations, files, mappings, pipes:
+ * whatever the linker can put a hand on (--wrap).
  *
- * A command whose calls never fail, or all of whose runs fail, shows nothing, and fails the test.
+ * Commands share places, and each counts once: a row of the table that adds none, or of which no
+ * run notices, shows nothing, and fails the test.
  *
  * test_failing [ROW [CALL]]: one row of the table, one call.
  */
 #include <errno.h>
+#include <execinfo.h>
 #include <fcntl.h>
 #include <glob.h>
 #include <libelf.h>
-#include <spawn.h>
+#include <sanitizer/lsan_interface.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,13 +33,10 @@
 #define ARGUMENTS_MAX 8
 #define OUTPUT_MAX (1u << 20)
 #define RESULT "result" /* stands for the file that a command is told to write */
-#define CALLS_MAX (1u << 16)
-/* How often calls from one place are tried; sanitizers take several times as long. */
-#ifdef __SANITIZE_ADDRESS__
-#define TIMES 1u
-#else
+#define CALLS_MAX (1u << 13)
+#define PLACES_MAX (1u << 12)
 #define TIMES 2u
-#endif
+#define DEPTH 3
 
 /* --- calls that fail ----------------------------------------------------------------------------
  */
@@ -47,15 +47,30 @@ static struct {
     bool for_ever;
     bool armed;
     char function[32]; /* the one that failed first */
-    const void *callers[CALLS_MAX];
+    uint64_t places[CALLS_MAX];
 } * plan; /* shared with the child */
+
+/* The place of a call that returns to `caller`. */
+static uint64_t place_of(const void *caller) {
+    void *frames[DEPTH + 3]; /* this function's and those between */
+    int count = backtrace(frames, DEPTH + 3);
+    int i = 0;
+    while (i < count && frames[i] != caller) {
+        i++;
+    }
+    uint64_t place = (uintptr_t)caller;
+    for (int end = i + DEPTH; ++i < end && i < count;) {
+        place = place * 0x9e3779b97f4a7c15u + (uintptr_t)frames[i];
+    }
+    return place;
+}
 
 static bool fails(const char *function, int cause, const void *caller) {
     if (plan == NULL || !plan->armed) {
         return false;
     }
     if (plan->failing == 0 && plan->calls < (long)CALLS_MAX) {
-        plan->callers[plan->calls] = caller;
+        plan->places[plan->calls] = place_of(caller);
     }
     plan->calls++;
     if (plan->failing == 0 || plan->calls < plan->failing ||
@@ -132,6 +147,10 @@ int __wrap_asprintf(char **text, const char *format, ...) {
 }
 
 static void disarm(void) { plan->armed = false; }
+
+/* Where one searches for leaks: not after each of a thousand runs, which takes longer than they do,
+ * and a command that ends early leaves its memory to the system. */
+int __lsan_is_turned_off(void) { return 1; }
 
 /* --- a run --------------------------------------------------------------------------------------
  */
@@ -378,13 +397,18 @@ static void try_call(size_t number, long call, bool for_ever, const struct outco
     }
 }
 
-/* How often was it called from the same place before? */
-static unsigned times_before(long call) {
-    unsigned times = 0;
-    for (long i = 0; i < call - 1 && call <= (long)CALLS_MAX; i++) {
-        times += plan->callers[i] == plan->callers[call - 1];
+/* How often was a call from this place tried before? It counts as tried now. */
+static unsigned times_tried(uint64_t place) {
+    static struct {
+        uint64_t place;
+        unsigned times;
+    } tried[PLACES_MAX];
+    size_t i = 0;
+    while (i < PLACES_MAX - 1 && tried[i].times != 0 && tried[i].place != place) {
+        i++;
     }
-    return times;
+    tried[i].place = place;
+    return tried[i].times++;
 }
 
 static void try_row(size_t number, long only) {
@@ -405,8 +429,8 @@ static void try_row(size_t number, long only) {
         try_call(number, only, true, &usual, &ended, &went_on);
         return;
     }
-    for (long call = 1; call <= calls; call++) {
-        unsigned times = times_before(call);
+    for (long call = 1; call <= calls && call <= (long)CALLS_MAX; call++) {
+        unsigned times = times_tried(plan->places[call - 1]);
         if (times < TIMES) {
             try_call(number, call, false, &usual, &ended, &went_on);
         }

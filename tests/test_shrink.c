@@ -346,9 +346,7 @@ static size_t check_mistake(const struct mistake *mistake, uint64_t seed, size_t
 
 Test(shrink, every_kind_of_mistake_fails_alike_in_a_few_events) {
     for (size_t i = 0; i < COUNT(mistakes); i++) {
-        for (uint64_t seed = 1; seed <= 2; seed++) {
-            (void)check_mistake(&mistakes[i], seed, 1000);
-        }
+        (void)check_mistake(&mistakes[i], 1, 1000);
     }
 }
 
