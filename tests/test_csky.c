@@ -182,44 +182,88 @@ Test(csky, a_fault_is_described_and_undone) {
     }
 }
 
-/* An instruction twice where it may access memory, so that it knows the place, and then at r1
- * where it may not. */
+/* Sets a register to an address. */
+#define ADDRESS(z, address)                                                                        \
+    MOVIH(z, (uint32_t)(address) >> 16), ORI(z, z, (uint32_t)(address)&0xffffu)
+
+/* An instruction twice where it may access memory, so that it knows the place, and then at r1, or
+ * r28, where it may not. */
+static void check_access(const char *what, uint32_t code, uint32_t at, enum csky_fault_kind kind,
+                         uint32_t address) {
+    struct csky_machine *machine =
+        program_open(PROGRAM(ADDRESS(1, END - 16), ADDRESS(28, END - 16), BSR(15), BSR(13),
+                             ADDRESS(1, at), ADDRESS(28, at), BSR(3), 0, code, RTS));
+    cr_expect_eq(csky_run(machine, 100), CSKY_FAULTED, "%s", what);
+    const struct csky_fault *fault = csky_fault(machine);
+    cr_expect(fault->kind == kind && fault->pc == PROGRAM_CODE + 46 && fault->address == address,
+              "%s at %#" PRIx32 ": kind %d, pc %#" PRIx32 ", %#" PRIx32, what, at, (int)fault->kind,
+              fault->pc, fault->address);
+    cr_expect_eq(csky_register(machine, 1), at, "%s at %#" PRIx32 ": r1 %#" PRIx32, what, at,
+                 csky_register(machine, 1));
+    cr_expect_eq(csky_instructions(machine), 15, "%s at %#" PRIx32, what, at);
+    csky_close(machine);
+}
+
+/* The instructions that access memory once, as `code`, at r1 or r28, and some that go on from
+ * there. Register 2 or fr2 is loaded or stored, r5 is 0. */
+#define MEM(code) ((code) | 2u << 21 | 1u << 16)
+#define R28(code) ((code) | 2u << 21)
+#define AT(code) ((code) | 1u << 16 | 2u)
+#define AT_Y(code) (AT(code) | 5u << 21)
+#define INDEXED(code) (AT_Y(code) | 1u << 5)
+static const struct {
+    const char *what;
+    uint32_t code;
+    uint32_t bytes;
+    bool write;
+} accesses[] = {
+    {"ld.b", MEM(0xd8000000), 1, false},         {"ld.bs", MEM(0xd8004000), 1, false},
+    {"ld.h", MEM(0xd8001000), 2, false},         {"ld.hs", MEM(0xd8005000), 2, false},
+    {"ld.w", MEM(0xd8002000), 4, false},         {"st.b", MEM(0xdc000000), 1, true},
+    {"st.h", MEM(0xdc001000), 2, true},          {"st.w", MEM(0xdc002000), 4, true},
+    {"ldr.b", INDEXED(0xd0000000), 1, false},    {"ldr.bs", INDEXED(0xd0001000), 1, false},
+    {"ldr.h", INDEXED(0xd0000400), 2, false},    {"ldr.hs", INDEXED(0xd0001400), 2, false},
+    {"ldr.w", INDEXED(0xd0000800), 4, false},    {"str.b", INDEXED(0xd4000000), 1, true},
+    {"str.h", INDEXED(0xd4000400), 2, true},     {"str.w", INDEXED(0xd4000800), 4, true},
+    {"lrs.b", R28(0xcc000000), 1, false},        {"lrs.h", R28(0xcc040000), 2, false},
+    {"lrs.w", R28(0xcc080000), 4, false},        {"srs.b", R28(0xcc100000), 1, true},
+    {"srs.h", R28(0xcc140000), 2, true},         {"srs.w", R28(0xcc180000), 4, true},
+    {"ldbi.b", AT(0xd0008000), 1, false},        {"ldbi.bs", AT(0xd0009400), 1, false},
+    {"ldbi.h", AT(0xd0008400), 2, false},        {"ldbi.hs", AT(0xd0009000), 2, false},
+    {"ldbi.w", AT(0xd0008800), 4, false},        {"pldbi.d", AT(0xd0008c00), 4, false},
+    {"stbi.b", AT(0xd4008000), 1, true},         {"stbi.h", AT(0xd4008400), 2, true},
+    {"stbi.w", AT(0xd4008800), 4, true},         {"ldbir.b", AT_Y(0xd000a000), 1, false},
+    {"ldbir.bs", AT_Y(0xd000b000), 1, false},    {"ldbir.h", AT_Y(0xd000a400), 2, false},
+    {"ldbir.hs", AT_Y(0xd000b400), 2, false},    {"ldbir.w", AT_Y(0xd000a800), 4, false},
+    {"pldbir.d", AT_Y(0xd000ac00), 4, false},    {"stbir.b", AT_Y(0xd400a000), 1, true},
+    {"stbir.h", AT_Y(0xd400a400), 2, true},      {"stbir.w", AT_Y(0xd400a800), 4, true},
+    {"flds", AT(0xf4002000), 4, false},          {"fsts", AT(0xf4002400), 4, true},
+    {"fldrs", AT_Y(0xf4002800), 4, false},       {"fstrs", AT_Y(0xf4002c00), 4, true},
+    {"fldms", AT(0xf4003000), 4, false},         {"fstms", AT(0xf4003400), 4, true},
+    {"ldm r2", AT(0xd0001c20) & ~31u, 4, false}, {"stm r2", AT(0xd4001c20) & ~31u, 4, true},
+};
+
 Test(csky, an_access_is_checked_each_time) {
-    static const struct {
-        const char *what;
-        uint32_t code, r1;
-        enum csky_fault_kind kind;
-        uint32_t address;
-    } rows[] = {
-        {"ld.b", 0xd8410000, END, CSKY_FAULT_ACCESS, END},
-        {"st.b", 0xdc410000, END, CSKY_FAULT_ACCESS, END},
-        {"ld.h", 0xd8411000, END, CSKY_FAULT_ACCESS, END},
-        {"st.h", 0xdc411000, END, CSKY_FAULT_ACCESS, END},
-        {"ld.w", 0xd8412000, END, CSKY_FAULT_ACCESS, END},
-        {"st.w", 0xdc412000, END, CSKY_FAULT_ACCESS, END},
-        {"st.w below", 0xdc412000, PROGRAM_DATA - 4, CSKY_FAULT_ACCESS, PROGRAM_DATA - 4},
-        {"ldm r2-r3", 0xd0411c21, END - 4, CSKY_FAULT_ACCESS, END},
-        {"stm r2-r3", 0xd4411c21, END - 4, CSKY_FAULT_ACCESS, END},
-        {"ld.h at 1", 0xd8411000, END - 15, CSKY_FAULT_MISALIGNED, END - 15},
-        {"st.h at 1", 0xdc411000, END - 15, CSKY_FAULT_MISALIGNED, END - 15},
-        {"ld.w at 2", 0xd8412000, END - 14, CSKY_FAULT_MISALIGNED, END - 14},
-        {"st.w at 2", 0xdc412000, END - 14, CSKY_FAULT_MISALIGNED, END - 14},
-        {"ldm at 2", 0xd0411c20, END - 14, CSKY_FAULT_MISALIGNED, END - 14},
-        {"stm at 2", 0xd4411c20, END - 14, CSKY_FAULT_MISALIGNED, END - 14},
-    };
-    for (size_t i = 0; i < COUNT(rows); ++i) {
-        struct csky_machine *machine =
-            program_open(PROGRAM(MOVIH(1, PROGRAM_DATA >> 16), ORI(1, 1, 4096 - 16), BSR(11),
-                                 BSR(9), MOVIH(1, rows[i].r1 >> 16), ORI(1, 1, rows[i].r1 & 0xffff),
-                                 BSR(3), 0, rows[i].code, RTS));
-        cr_expect_eq(csky_run(machine, 100), CSKY_FAULTED, "%s", rows[i].what);
-        cr_expect_eq(csky_fault(machine)->kind, rows[i].kind, "%s", rows[i].what);
-        cr_expect_eq(csky_fault(machine)->pc, PROGRAM_CODE + 30, "%s", rows[i].what);
-        cr_expect_eq(csky_fault(machine)->address, rows[i].address, "%s: %#" PRIx32, rows[i].what,
-                     csky_fault(machine)->address);
-        cr_expect_eq(csky_instructions(machine), 11, "%s", rows[i].what);
-        csky_close(machine);
+    for (size_t i = 0; i < COUNT(accesses); ++i) {
+        const char *what = accesses[i].what;
+        const uint32_t code = accesses[i].code;
+        static const uint32_t nowhere[] = {END, PROGRAM_DATA - 4, 0x30000000, 0, 0xfffffffc};
+        for (size_t j = 0; j < COUNT(nowhere); ++j) {
+            check_access(what, code, nowhere[j], CSKY_FAULT_ACCESS, nowhere[j]);
+        }
+        if (accesses[i].write) {
+            check_access(what, code, PROGRAM_CODE, CSKY_FAULT_ACCESS, PROGRAM_CODE);
+        }
+        for (uint32_t odd = 1; odd < accesses[i].bytes; ++odd) {
+            check_access(what, code, END - 16 + odd, CSKY_FAULT_MISALIGNED, END - 16 + odd);
+        }
     }
+    /* the second one of two registers */
+    check_access("ldm r2-r3", 0xd0411c21, END - 4, CSKY_FAULT_ACCESS, END);
+    check_access("stm r2-r3", 0xd4411c21, END - 4, CSKY_FAULT_ACCESS, END);
+    check_access("pldbi.d r2", AT(0xd0008c00), END - 4, CSKY_FAULT_ACCESS, END);
+    check_access("fldms fr2-fr3", AT(0xf4003000) | 1u << 21, END - 4, CSKY_FAULT_ACCESS, END);
+    check_access("fstms fr2-fr3", AT(0xf4003400) | 1u << 21, END - 4, CSKY_FAULT_ACCESS, END);
 }
 
 Test(csky, code_is_executed_only_where_it_may_be) {

@@ -125,44 +125,57 @@ Test(csky_isa, products_gather_in_hi_and_lo) {
 /* --- Memory ------------------------------------------------------------------------------------
  */
 
-/* r20 points to the words 0x8899aabb, 0x01020384, r21 is 1, r22 is 4, r1 is 0x12345678; word 2
- * is zero, and seen afterwards in r2; r20 in r3. */
+/* r20 and r28 point to the words 0x8899aabb, 0x01020384, r21 is 1, r22 is 4, r1 is 0x12345678,
+ * r0 0x11; word 2 is zero, and seen afterwards in r2; r20 in r3. */
 struct access {
     uint32_t code;
     const char *text;
     uint32_t r1, word2, moved;
+    uint32_t word0; /* 0: as it was */
 };
 static const struct access accesses[] = {
-    {0xd8340003, "ld.b r1, (r20, 0x3)", 0x88, 0, 0},
-    {0xd8344003, "ld.bs r1, (r20, 0x3)", 0xffffff88, 0, 0},
-    {0xd8341001, "ld.h r1, (r20, 0x2)", 0x8899, 0, 0},
-    {0xd8345001, "ld.hs r1, (r20, 0x2)", 0xffff8899, 0, 0},
-    {0xd8342001, "ld.w r1, (r20, 0x4)", 0x01020384, 0, 0},
-    {0xdc340009, "st.b r1, (r20, 0x9)", 0x12345678, 0x7800, 0},
-    {0xdc341005, "st.h r1, (r20, 0xa)", 0x12345678, 0x56780000, 0},
-    {0xdc342002, "st.w r1, (r20, 0x8)", 0x12345678, 0x12345678, 0},
-    {0xd2b40021, "ldr.b r1, (r20, r21 << 0)", 0xaa, 0, 0},
-    {0xd2b41041, "ldr.bs r1, (r20, r21 << 1)", 0xffffff99, 0, 0},
-    {0xd2b40441, "ldr.h r1, (r20, r21 << 1)", 0x8899, 0, 0},
-    {0xd2b41441, "ldr.hs r1, (r20, r21 << 1)", 0xffff8899, 0, 0},
-    {0xd2b40881, "ldr.w r1, (r20, r21 << 2)", 0x01020384, 0, 0},
-    {0xd6b40101, "str.b r1, (r20, r21 << 3)", 0x12345678, 0x78, 0},
-    {0xd6b40501, "str.h r1, (r20, r21 << 3)", 0x12345678, 0x5678, 0},
-    {0xd6b40901, "str.w r1, (r20, r21 << 3)", 0x12345678, 0x12345678, 0},
-    {0xd0148001, "ldbi.b r1, (r20)", 0xbb, 0, 1},
-    {0xd0149401, "ldbi.bs r1, (r20)", 0xffffffbb, 0, 1},
-    {0xd0148401, "ldbi.h r1, (r20)", 0xaabb, 0, 2},
-    {0xd0149001, "ldbi.hs r1, (r20)", 0xffffaabb, 0, 2},
-    {0xd0148801, "ldbi.w r1, (r20)", 0x8899aabb, 0, 4},
-    {0xd2d4a001, "ldbir.b r1, (r20), r22", 0xbb, 0, 4},
-    {0xd2d4b001, "ldbir.bs r1, (r20), r22", 0xffffffbb, 0, 4},
-    {0xd2d4a401, "ldbir.h r1, (r20), r22", 0xaabb, 0, 4},
-    {0xd2d4b401, "ldbir.hs r1, (r20), r22", 0xffffaabb, 0, 4},
-    {0xd2d4a801, "ldbir.w r1, (r20), r22", 0x8899aabb, 0, 4},
-    {0xd0148c00, "pldbi.d r0, (r20)", 0x01020384, 0, 8},
-    {0xd2d4ac00, "pldbir.d r0, (r20), r22", 0x01020384, 0, 8},
-    {0xd0141c21, "ldm r0-r1, (r20)", 0x01020384, 0, 0},
-    {0xd4141c22, "stm r0-r2, (r20)", 0x12345678, 0x77, 0},
+    {0xd8340003, "ld.b r1, (r20, 0x3)", 0x88, 0, 0, 0},
+    {0xd8344003, "ld.bs r1, (r20, 0x3)", 0xffffff88, 0, 0, 0},
+    {0xd8341001, "ld.h r1, (r20, 0x2)", 0x8899, 0, 0, 0},
+    {0xd8345001, "ld.hs r1, (r20, 0x2)", 0xffff8899, 0, 0, 0},
+    {0xd8342001, "ld.w r1, (r20, 0x4)", 0x01020384, 0, 0, 0},
+    {0xdc340009, "st.b r1, (r20, 0x9)", 0x12345678, 0x7800, 0, 0},
+    {0xdc341005, "st.h r1, (r20, 0xa)", 0x12345678, 0x56780000, 0, 0},
+    {0xdc342002, "st.w r1, (r20, 0x8)", 0x12345678, 0x12345678, 0, 0},
+    {0xd2b40021, "ldr.b r1, (r20, r21 << 0)", 0xaa, 0, 0, 0},
+    {0xd2b41041, "ldr.bs r1, (r20, r21 << 1)", 0xffffff99, 0, 0, 0},
+    {0xd2b40441, "ldr.h r1, (r20, r21 << 1)", 0x8899, 0, 0, 0},
+    {0xd2b41441, "ldr.hs r1, (r20, r21 << 1)", 0xffff8899, 0, 0, 0},
+    {0xd2b40881, "ldr.w r1, (r20, r21 << 2)", 0x01020384, 0, 0, 0},
+    {0xd6b40101, "str.b r1, (r20, r21 << 3)", 0x12345678, 0x78, 0, 0},
+    {0xd6b40501, "str.h r1, (r20, r21 << 3)", 0x12345678, 0x5678, 0, 0},
+    {0xd6b40901, "str.w r1, (r20, r21 << 3)", 0x12345678, 0x12345678, 0, 0},
+    {0xcc200003, "lrs.b r1, (r28, 0x3)", 0x88, 0, 0, 0},
+    {0xcc240001, "lrs.h r1, (r28, 0x2)", 0x8899, 0, 0, 0},
+    {0xcc280001, "lrs.w r1, (r28, 0x4)", 0x01020384, 0, 0, 0},
+    {0xcc300009, "srs.b r1, (r28, 0x9)", 0x12345678, 0x7800, 0, 0},
+    {0xcc340005, "srs.h r1, (r28, 0xa)", 0x12345678, 0x56780000, 0, 0},
+    {0xcc380002, "srs.w r1, (r28, 0x8)", 0x12345678, 0x12345678, 0, 0},
+    {0xd0148001, "ldbi.b r1, (r20)", 0xbb, 0, 1, 0},
+    {0xd0149401, "ldbi.bs r1, (r20)", 0xffffffbb, 0, 1, 0},
+    {0xd0148401, "ldbi.h r1, (r20)", 0xaabb, 0, 2, 0},
+    {0xd0149001, "ldbi.hs r1, (r20)", 0xffffaabb, 0, 2, 0},
+    {0xd0148801, "ldbi.w r1, (r20)", 0x8899aabb, 0, 4, 0},
+    {0xd2d4a001, "ldbir.b r1, (r20), r22", 0xbb, 0, 4, 0},
+    {0xd2d4b001, "ldbir.bs r1, (r20), r22", 0xffffffbb, 0, 4, 0},
+    {0xd2d4a401, "ldbir.h r1, (r20), r22", 0xaabb, 0, 4, 0},
+    {0xd2d4b401, "ldbir.hs r1, (r20), r22", 0xffffaabb, 0, 4, 0},
+    {0xd2d4a801, "ldbir.w r1, (r20), r22", 0x8899aabb, 0, 4, 0},
+    {0xd0148c00, "pldbi.d r0, (r20)", 0x01020384, 0, 8, 0},
+    {0xd2d4ac00, "pldbir.d r0, (r20), r22", 0x01020384, 0, 8, 0},
+    {0xd4148001, "stbi.b r1, (r20)", 0x12345678, 0, 1, 0x8899aa78},
+    {0xd4148401, "stbi.h r1, (r20)", 0x12345678, 0, 2, 0x88995678},
+    {0xd4148801, "stbi.w r1, (r20)", 0x12345678, 0, 4, 0x12345678},
+    {0xd6d4a001, "stbir.b r1, (r20), r22", 0x12345678, 0, 4, 0x8899aa78},
+    {0xd6d4a401, "stbir.h r1, (r20), r22", 0x12345678, 0, 4, 0x88995678},
+    {0xd6d4a801, "stbir.w r1, (r20), r22", 0x12345678, 0, 4, 0x12345678},
+    {0xd0141c21, "ldm r0-r1, (r20)", 0x01020384, 0, 0, 0},
+    {0xd4141c22, "stm r0-r2, (r20)", 0x12345678, 0x77, 0, 0x11},
 };
 
 Test(csky_isa, loads_and_stores_reach_the_bytes_that_they_name) {
@@ -170,10 +183,10 @@ Test(csky_isa, loads_and_stores_reach_the_bytes_that_they_name) {
     for (size_t i = 0; i < COUNT(accesses); ++i) {
         const struct access *row = &accesses[i];
         struct program *program =
-            PROGRAM(MOVIH(BASE, PROGRAM_DATA >> 16), MOVI16(21, 1), MOVI16(22, 4), MOVIH(1, 0x1234),
-                    ORI(1, 1, 0x5678), MOVI(2, 0x77), row->code, MOVIH(19, PROGRAM_DATA >> 16),
-                    LD_W(2, 19, 8), 0xc4134883 /* asri r3, r19, 4 */,
-                    0xc6740083 /* subu r3, r20, r19 */, 0);
+            PROGRAM(MOVI(0, 0x11), MOVIH(BASE, PROGRAM_DATA >> 16), MOVIH(28, PROGRAM_DATA >> 16),
+                    MOVI16(21, 1), MOVI16(22, 4), MOVIH(1, 0x1234), ORI(1, 1, 0x5678),
+                    MOVI(2, 0x77), row->code, MOVIH(19, PROGRAM_DATA >> 16), LD_W(2, 19, 8),
+                    0xc4134883 /* asri r3, r19, 4 */, 0xc6740083 /* subu r3, r20, r19 */, 0);
         program->data[0] = 0x8899aabb;
         program->data[1] = 0x01020384;
         struct csky_machine *machine = program_open(program);
@@ -187,6 +200,9 @@ Test(csky_isa, loads_and_stores_reach_the_bytes_that_they_name) {
                      csky_register(machine, 2));
         cr_expect_eq(csky_register(machine, 3), row->moved, "%s: moved %#" PRIx32, row->text,
                      csky_register(machine, 3));
+        const uint32_t *word0 = csky_memory(machine, PROGRAM_DATA, 4);
+        cr_expect_eq(*word0, row->word0 != 0 ? row->word0 : 0x8899aabbu, "%s: word 0 %#" PRIx32,
+                     row->text, *word0);
         csky_close(machine);
     }
 }
@@ -288,6 +304,42 @@ Test(csky_isa, branches_go_where_they_point) {
                      row->text, csky_pc(machine), row->to);
         cr_expect_eq(csky_register(machine, 15), row->link != 0 ? row->link : 0x08010431u,
                      "row %zu: %s: link %#" PRIx32, i, row->text, csky_register(machine, 15));
+        csky_close(machine);
+    }
+}
+
+/* A comparison of r2 with r3, or with a constant, and the branch behind it, which are one piece of
+ * the interpreter's code: each comparison with both outcomes, under both branches. */
+Test(csky_isa, a_comparison_decides_the_branch_behind_it) {
+    static const struct {
+        const char *what;
+        uint32_t code, r2, r3;
+        bool holds;
+    } comparisons[] = {
+        {"cmphs r2, r3", 0xc4620420, 3, 3, true}, {"cmphs r2, r3", 0xc4620420, 2, 3, false},
+        {"cmplt r2, r3", 0xc4620440, 2, 3, true}, {"cmplt r2, r3", 0xc4620440, 3, 3, false},
+        {"cmpne r2, r3", 0xc4620480, 2, 3, true}, {"cmpne r2, r3", 0xc4620480, 3, 3, false},
+        {"cmphsi r2, 32", 0x3a1f, 32, 0, true},   {"cmphsi r2, 32", 0x3a1f, 31, 0, false},
+        {"cmplti r2, 32", 0x3a3f, 31, 0, true},   {"cmplti r2, 32", 0x3a3f, 32, 0, false},
+        {"cmpnei r2, 31", 0x3a5f, 32, 0, true},   {"cmpnei r2, 31", 0x3a5f, 31, 0, false},
+        {"btsti r2, 5", 0x3ac5, 32, 0, true},     {"btsti r2, 5", 0x3ac5, 31, 0, false},
+    };
+    static const uint32_t branches_if[] = {0x0c02, 0x0802}; /* bf, bt over one instruction */
+    for (size_t i = 0; i < COUNT(comparisons) * 2; ++i) {
+        bool wanted = i % 2 != 0;
+        bool holds = comparisons[i / 2].holds;
+        uint32_t code = comparisons[i / 2].code;
+        struct csky_machine *machine =
+            program_open(PROGRAM(MOVI(2, comparisons[i / 2].r2), MOVI(3, comparisons[i / 2].r3),
+                                 MOVI(4, 0), code, branches_if[wanted], MOVI(4, 1), 0));
+        char text[64];
+        text_of(0, code, text);
+        cr_expect_str_eq(text, comparisons[i / 2].what);
+        cr_expect_eq(csky_run(machine, 100), CSKY_FAULTED);
+        cr_expect_eq(csky_register(machine, 4), holds != wanted, "%s, %s", text,
+                     wanted ? "bt" : "bf");
+        cr_expect_eq(csky_instructions(machine), holds == wanted ? 5u : 6u, "%s, %s", text,
+                     wanted ? "bt" : "bf");
         csky_close(machine);
     }
 }
