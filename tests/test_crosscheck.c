@@ -326,6 +326,17 @@ Test(crosscheck, what_cannot_be_run_is_one_line_and_status_2) {
     }
 }
 
+Test(crosscheck, a_program_in_a_build_finds_that_builds_own) {
+    static char text[4096];
+    cr_expect_eq(shell("cd " W800_SOURCE_DIR " && folder=$(mktemp -d) && mkdir $folder/bin && "
+                       "cp \"$WMHEAP\" $folder/bin && ln -s " CSKY_PROGRAMS " $folder/csky && "
+                       "WMHEAP_CSKY_PROGRAMS= $folder/bin/wmheap crosscheck --build=none "
+                       "tests/golden/boot_iot-none.trace 2>&1; status=$?; rm -r $folder; "
+                       "exit $status",
+                       text, sizeof text),
+                 0, "%s", text);
+}
+
 /* A real one is tried by qemu_crosscheck_*, where it is. */
 Test(crosscheck, qemu_is_told_and_answers_through_pipes_and_its_end_is_named) {
     static const struct {
