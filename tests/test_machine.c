@@ -300,9 +300,11 @@ Test(machine, a_machine_can_be_started_from_its_own_configuration) {
 
 /* ---- the host's own faults ------------------------------------------------------------ */
 
+/* Not _exit: what counts the lines that run would forget those of this process. The signal did
+ * not interrupt what exit does. */
 static void exit_77(int number) {
     (void)number;
-    _exit(77);
+    exit(77); /* NOLINT(bugprone-signal-handler,cert-sig30-c) */
 }
 
 static void install_exit_77(void) {
