@@ -94,9 +94,9 @@ __attribute__((always_inline)) static inline struct piece cut(struct wm_heap_reg
         return (struct piece){block, want};
     }
     uint32_t next = address + NODE_BYTES;
-    struct wm_heap_header *behind = header_at(next);
-    if (next >= region->tail || (behind->size_flags & PREVIOUS_FREE) == 0 ||
-        !header_is_sealed(next) || hole_pattern_broken(block, size, size) != 0 ||
+    uint32_t behind = header_at(next)->size_flags;
+    if (next >= region->tail || (behind & PREVIOUS_FREE) == 0 || !header_is_sealed(next) ||
+        hole_pattern_broken(block, size, size) != 0 ||
         (link == &region->fresh && fresh_pattern_broken(address) != 0)) {
         return damage;
     }
@@ -105,7 +105,7 @@ __attribute__((always_inline)) static inline struct piece cut(struct wm_heap_reg
     } else if (!tree_remove(region, path, end)) {
         return damage;
     }
-    header_toggle_previous_free(behind);
+    header_seal(next, behind ^ PREVIOUS_FREE);
     return (struct piece){block, size};
 }
 
@@ -140,7 +140,7 @@ bool hole_put(struct wm_heap_region *region, uint32_t front, uint32_t end) {
     region->fresh = (struct wm_heap_link){address, size};
     hole_write(address, front, size);
     fresh_pattern_fill(address);
-    header_toggle_previous_free(header_at(end));
+    header_seal(end, header_at(end)->size_flags | PREVIOUS_FREE);
     return true;
 }
 

@@ -108,8 +108,7 @@ static inline void header_write(uint32_t block, uint32_t bytes, uint32_t flags,
                                 const struct block_origin *origin) {
     struct wm_heap_header *header = header_at(block);
     uint32_t words = origin->caps << OWNER_CAPS_SHIFT | (bytes - origin->requested);
-    header->size_flags = bytes | flags;
-    header->seal = size_seal(block, bytes | flags);
+    header_seal(block, bytes | flags);
     header->sequence = origin->sequence;
 #if HAS_TRACING
     header->site = origin->site;

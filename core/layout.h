@@ -111,7 +111,6 @@ struct __attribute__((may_alias)) wm_heap_node {
 #define CANARY 0xa5a5a5a5u
 #define GUARD_BYTE 0x5au
 #define FREE_PATTERN 0xfefefefeu
-#define SEAL_FACTOR 0x9e3779b1u /* odd: any change of one word changes the seal */
 
 /* owner: what is not size. */
 #define OWNER_CAPS_SHIFT 8
@@ -174,8 +173,9 @@ static inline uint32_t block_bytes(uint32_t size) {
     return align8(size + HEADER_BYTES + GUARD_BYTES);
 }
 
-/* Of the size word at an address, a header's or a node's. */
-static inline uint32_t size_seal(uint32_t address, uint32_t size) { return ~(address ^ size); }
+/* Of the size word at an address, a header's or a node's: one instruction, and no program keeps
+ * the negative of a pointer. */
+static inline uint32_t size_seal(uint32_t address, uint32_t size) { return size - address; }
 
 /* What the words of a header that the seal leaves out are together. The line is turned, so that it
  * and the site, when both are overwritten with the same bytes, do not cancel. */
@@ -291,10 +291,11 @@ static inline bool header_is_live(const struct wm_heap_region *region, uint32_t 
            (header_at(address)->size_flags & ALLOCATED) != 0 && header_is_intact(region, address);
 }
 
-/* Sets or clears PREVIOUS_FREE of an intact header. */
-INLINE_FOR_SPEED void header_toggle_previous_free(struct wm_heap_header *header) {
-    header->size_flags ^= PREVIOUS_FREE;
-    header->seal ^= PREVIOUS_FREE;
+/* Writes the size word of a header, and its seal. */
+static inline void header_seal(uint32_t address, uint32_t size_flags) {
+    struct wm_heap_header *header = header_at(address);
+    header->size_flags = size_flags;
+    header->seal = size_seal(address, size_flags);
 }
 
 /* A freed header must not look sound: not when its memory is handed out again as the middle of a

@@ -14,7 +14,7 @@
 #include "wm_heap_port.h"
 
 #define WM_HEAP_STATE_MAGIC 0x48303857u /* "W80H" in memory */
-#define WM_HEAP_STATE_VERSION 3u
+#define WM_HEAP_STATE_VERSION 4u
 
 /* A free block's place in the tree: whose node stands there, and the largest block from there
  * downwards. Node 0 is nobody; then largest is 0. */

@@ -8,8 +8,8 @@
 
 #include "twin_trace.h"
 
-/* core/layout.h: of a free block, at its end; and where the seals stand, which hold the size as it
- * is or inverted, so that a change of the one is the same change of the other. */
+/* core/layout.h: of a free block, at its end; and where the seals stand: the size less the
+ * address, so that what is added to the one is added to the other. */
 #define NODE_BYTES 24u
 #define NODE_LEFT 4u
 #define NODE_RIGHT 12u
@@ -84,9 +84,11 @@ static void plan_forgery(const struct twin *twin, const struct program_call *cal
         damage->length = 0;
         return;
     }
-    uint32_t size = word_at(damage->address) ^ change;
+    uint32_t old = word_at(damage->address);
+    uint32_t size = old ^ change;
     memcpy(damage->bytes, &size, sizeof size);
-    forge_word(twin, damage, damage->address + seal, word_at(damage->address + seal) ^ change);
+    forge_word(twin, damage, damage->address + seal,
+               word_at(damage->address + seal) + (size - old));
     if (seal == NODE_SEAL) {
         forge_word(twin, damage, (damage->address + NODE_BYTES - size) & ~3u, size);
     }
@@ -197,7 +199,7 @@ bool damage_makes_header(const struct twin *twin, const struct damage *damage) {
         if (damage_region(twin, at) < WM_HEAP_REGIONS_MAX &&
             damage_region(twin, at + HEADER_SEAL + 3u) < WM_HEAP_REGIONS_MAX) {
             uint32_t size_flags = word_after(damage, at);
-            if (word_after(damage, at + HEADER_SEAL) == ~(at ^ size_flags)) {
+            if (word_after(damage, at + HEADER_SEAL) == size_flags - at) {
                 return true;
             }
         }

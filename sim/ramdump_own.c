@@ -89,7 +89,7 @@ static uint32_t size_at(const struct own *own, uint32_t address) {
 
 /* Of a header's or a node's first word. */
 static uint32_t seal_of(const struct own *own, uint32_t address) {
-    return ~(address ^ word(own, address));
+    return word(own, address) - address;
 }
 
 /* The owner word that belongs to a header's other words. */
@@ -228,7 +228,7 @@ static bool low_end_is_intact(const struct own *own, const struct wm_heap_region
 static bool judge_node(const struct own *own, uint32_t at) {
     const uint32_t size = word(own, at);
     const uint32_t node = at + size - NODE_BYTES;
-    const bool last_word = word(own, node + 20) != ~(node ^ size) && word(own, node) == size;
+    const bool last_word = word(own, node + 20) != size - node && word(own, node) == size;
     struct finding *finding =
         add_finding(own, last_word ? VERDICT_UNDERFLOW : VERDICT_USE_AFTER_FREE, false,
                     last_word ? at + size : at, last_word);
@@ -236,7 +236,7 @@ static bool judge_node(const struct own *own, uint32_t at) {
            finding_evidence(finding,
                             "0x%08" PRIx32 ": the node of the free block 0x%08" PRIx32
                             " is smashed, its seal is 0x%08" PRIx32 ", not 0x%08" PRIx32 "\n",
-                            node, at, word(own, node + 20), ~(node ^ size)) &&
+                            node, at, word(own, node + 20), size - node) &&
            ramdump_evidence_bytes(own->memory, node - 16, node + NODE_BYTES + 16, finding);
 }
 

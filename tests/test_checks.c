@@ -40,7 +40,7 @@ static void *pointer_of(const struct patient *patient, uint32_t block) {
 
 static void seal_node(uint32_t node, uint32_t size) {
     *word_at(node) = size;
-    *word_at(node + SEAL) = ~(node ^ size);
+    *word_at(node + SEAL) = size - node;
 }
 
 /* A hole from `front` to `end`, without links. */
@@ -52,7 +52,7 @@ static void forge_hole(uint32_t front, uint32_t end) {
 
 static void forge_size(uint32_t block, uint32_t size_flags) {
     *word_at(block) = size_flags;
-    *word_at(block + 12) = ~(block ^ size_flags);
+    *word_at(block + 12) = size_flags - block;
 }
 
 /* The lower half of the owner word, and the mark that belongs to it. */

@@ -59,7 +59,7 @@ static void hurt_freed_payload(const struct patient *patient) {
 /* A size that reaches beyond the region, with its seal. */
 static void hurt_size(const struct patient *patient) {
     uint32_t header = patient->first - patient->build->header_size;
-    uint32_t words[] = {0x00100001u, ~(header ^ 0x00100001u)};
+    uint32_t words[] = {0x00100001u, 0x00100001u - header};
     memcpy(w800_pointer(header), &words[0], sizeof words[0]);
     memcpy(w800_pointer(header + 12u), &words[1], sizeof words[1]);
 }

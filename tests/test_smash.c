@@ -498,7 +498,7 @@ Test(smash, forged_nodes_are_held_to_their_region) {
             const struct wm_heap_block *block = &scene.blocks[i];
             uint32_t node = block->address + block->size - NODE_BYTES;
             const uint32_t size = node + NODE_BYTES - 0x10000000u;
-            const uint32_t seal = ~(node ^ size);
+            const uint32_t seal = size - node;
             for (enum burst burst = 0; burst < BURSTS && !block->live; burst++) {
                 scene_restore(&scene);
                 memcpy(w800_pointer(node), &size, sizeof size);
