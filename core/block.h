@@ -9,9 +9,11 @@
 
 #include "hole.h"
 
+/* Blocks begin anywhere up to one of the smallest size that ends at the tail. */
 static inline void region_set_tail(struct wm_heap_region *region, uint32_t tail) {
+    uint32_t bytes = tail - region->start;
     region->tail = tail;
-    region->eighths = (tail - region->start) >> 3;
+    region->eighths = bytes == 0 ? 0 : (bytes - SMALLEST_BLOCK + 8u) >> 3;
 }
 
 /* Takes `want` bytes, or all if the remainder would be too small to stand alone, from the
@@ -38,17 +40,19 @@ INLINE_FOR_SPEED struct wm_heap_region *region_with(struct wm_heap_region *regio
     return NULL;
 }
 
-/* The same from the first on; every allocation passes here, so written out. */
+/* The same from the first on. Every allocation passes here, and asks for what the one before asked
+ * for, most of the time: so the answer is kept. */
 static inline struct wm_heap_region *region_first(uint32_t caps) {
-    struct wm_heap_region *region = wm_heap_state.regions;
-#ifndef __OPTIMIZE_SIZE__
-    return !region_refuses(&region[0], caps)   ? &region[0]
-           : !region_refuses(&region[1], caps) ? &region[1]
-           : !region_refuses(&region[2], caps) ? &region[2]
-                                               : NULL;
-#else
-    return region_with(region, caps);
-#endif
+    struct wm_heap_state *state = &wm_heap_state;
+    if (state->latest.caps != caps) {
+        struct wm_heap_region *region = region_with(state->regions, caps);
+        if (region == NULL) {
+            return NULL;
+        }
+        state->latest.caps = caps;
+        state->latest.region = (uint32_t)((uintptr_t)region - (uintptr_t)state);
+    }
+    return (void *)((char *)state + state->latest.region);
 }
 
 /* The first region that has all of `caps` and free memory for `want` bytes; NULL if there is none.

@@ -63,7 +63,7 @@ static struct piece aligned_take(struct wm_heap_region *region, bool from_hole, 
 void *wm_heap_caps_aligned_alloc_tracing(size_t alignment, size_t size,
                                          wm_heap_cap_type_t caps_wanted, const char *file,
                                          int line) {
-    uint32_t caps = caps_wanted == 0 ? (uint32_t)WM_HEAP_CAP_DEFAULT : (uint32_t)caps_wanted;
+    uint32_t caps = caps_asked(caps_wanted);
     if (alignment == 8u) {
         return wm_heap_caps_alloc_tracing(size, caps_wanted, file, line);
     }

@@ -28,7 +28,7 @@ COLD void *allocation_failed(size_t size, uint32_t caps, const char *file, int l
 
 void *wm_heap_caps_alloc_tracing(size_t size, wm_heap_cap_type_t caps_wanted, const char *file,
                                  int line) {
-    uint32_t caps = caps_wanted == 0 ? (uint32_t)WM_HEAP_CAP_DEFAULT : (uint32_t)caps_wanted;
+    uint32_t caps = caps_asked(caps_wanted);
     if (size - 1u >= LARGEST_REQUEST) {
         return size == 0 ? NULL : allocation_failed(size, caps, file, line);
     }

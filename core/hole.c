@@ -5,24 +5,26 @@
  */
 #include "hole.h"
 
+/* The way to the first hole whose node says that it has as many bytes. */
 __attribute__((always_inline)) static inline struct wm_heap_link **
-lowest(struct wm_heap_region *region, uint32_t want, struct tree_path *path) {
+lowest(struct wm_heap_region *region, struct span span, uint32_t want, struct tree_path *path) {
     struct wm_heap_link **end = TREE_PATH_ROOT(path);
     if (region->root.largest >= want) {
-        end = tree_first_fit(span_of(region), &region->root, want, path);
+        end = tree_first_fit(span, &region->root, want, path);
         if (end == NULL || region->fresh.largest < want || region->fresh.node > (*end)->node) {
             return end;
         }
         end = TREE_PATH_ROOT(path);
     }
     *end = &region->fresh;
-    return end;
+    return node_at(region->fresh.node)->size >= want ? end : NULL;
 }
 
-/* The way to a hole that says the same at both ends. */
+/* The way to it, if it says the same at both ends. */
 __attribute__((always_inline)) static inline struct wm_heap_link **
 find(struct wm_heap_region *region, uint32_t want, struct tree_path *path) {
-    struct wm_heap_link **end = lowest(region, want, path);
+    struct span span = span_of(region);
+    struct wm_heap_link **end = lowest(region, span, want, path);
     if (end == NULL) {
         return NULL;
     }
@@ -30,8 +32,8 @@ find(struct wm_heap_region *region, uint32_t want, struct tree_path *path) {
     const struct wm_heap_node *node = node_at(address);
     uint32_t size = node->size;
     uint32_t block = address + NODE_BYTES - size;
-    return node->seal == size_seal(address, size) && size >= want &&
-                   span_holds(span_of(region), block) && header_at(block)->size_flags == size
+    return node->seal == size_seal(address, size) && span_holds(span, block) &&
+                   header_at(block)->size_flags == size
                ? end
                : NULL;
 }
@@ -55,24 +57,17 @@ static inline uint32_t fresh_out(struct wm_heap_region *region) {
     return front;
 }
 
-/* Writes what says where a hole begins, and its size. */
-static inline void hole_write(uint32_t address, uint32_t front, uint32_t size) {
-    struct wm_heap_node *node = node_at(address);
-    node->size = size;
-    node->seal = size_seal(address, size);
-    front_write(front, size);
-}
-
-/* The hole to whose node, a sealed one, the path's link at `end` leads begins elsewhere now. */
+/* The hole to whose node, a sealed one, the path's link at `end` leads begins elsewhere now;
+ * `larger` is what it was or is, whichever is more. */
 INLINE_FOR_SPEED void hole_resize(struct wm_heap_region *region, struct tree_path *path,
-                                  struct wm_heap_link **end, uint32_t front) {
+                                  struct wm_heap_link **end, uint32_t front, uint32_t larger) {
     struct wm_heap_link *link = *end;
     uint32_t size = link->node + NODE_BYTES - front;
     hole_write(link->node, front, size);
     if (link == &region->fresh) {
         link->largest = size;
     } else {
-        tree_settle(end - 1, TREE_PATH_ROOT(path));
+        tree_settle(end - 1, TREE_PATH_ROOT(path), larger);
     }
 }
 
@@ -90,12 +85,12 @@ __attribute__((always_inline)) static inline struct piece cut(struct wm_heap_reg
         if (hole_pattern_broken(block, size, want) != 0) {
             return damage;
         }
-        hole_resize(region, path, end, block + want);
+        hole_resize(region, path, end, block + want, size);
         return (struct piece){block, want};
     }
     uint32_t next = address + NODE_BYTES;
-    uint32_t behind = header_at(next)->size_flags;
-    if (next >= region->tail || (behind & PREVIOUS_FREE) == 0 || !header_is_sealed(next) ||
+    uint32_t behind = header_at(next)->size_flags; /* the span of nodes leaves it room */
+    if ((behind & PREVIOUS_FREE) == 0 || !header_is_sealed(next) ||
         hole_pattern_broken(block, size, size) != 0 ||
         (link == &region->fresh && fresh_pattern_broken(address) != 0)) {
         return damage;
@@ -130,18 +125,8 @@ uint32_t hole_at(const struct wm_heap_region *region, uint32_t front) {
     return node_front(region, node) == front ? node : 0;
 }
 
-bool hole_put(struct wm_heap_region *region, uint32_t front, uint32_t end) {
-    uint32_t address = end - NODE_BYTES;
-    uint32_t size = end - front;
-    uint32_t older = region->fresh.node;
-    if (older != 0 && !tree_insert(span_of(region), &region->root, older, region->fresh.largest)) {
-        return false;
-    }
-    region->fresh = (struct wm_heap_link){address, size};
-    hole_write(address, front, size);
-    fresh_pattern_fill(address);
-    header_seal(end, header_at(end)->size_flags | PREVIOUS_FREE);
-    return true;
+bool hole_age(struct wm_heap_region *region) {
+    return tree_insert(region, region->fresh.node, region->fresh.largest);
 }
 
 bool hole_grow(struct wm_heap_region *region, uint32_t node, uint32_t front) {
@@ -150,7 +135,7 @@ bool hole_grow(struct wm_heap_region *region, uint32_t node, uint32_t front) {
     if (end == NULL) {
         return false;
     }
-    hole_resize(region, &path, end, front);
+    hole_resize(region, &path, end, front, node + NODE_BYTES - front);
     return true;
 }
 

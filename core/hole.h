@@ -44,9 +44,30 @@ struct wm_heap_link **hole_path(struct wm_heap_region *region, uint32_t node,
 struct piece hole_cut(struct wm_heap_region *region, struct tree_path *path,
                       struct wm_heap_link **end, uint32_t want) WM_HEAP_LINK("wm_heap_hole_cut");
 
+/* Puts the fresh hole, which there is, into the tree. */
+bool hole_age(struct wm_heap_region *region) WM_HEAP_LINK("wm_heap_hole_age");
+
+/* Writes what says where a hole begins, and its size. */
+static inline void hole_write(uint32_t address, uint32_t front, uint32_t size) {
+    struct wm_heap_node *node = node_at(address);
+    node->size = size;
+    node->seal = size_seal(address, size);
+    front_write(front, size);
+}
+
 /* Makes a hole of the memory from `front` to `end`, and tells the block behind. */
-bool hole_put(struct wm_heap_region *region, uint32_t front, uint32_t end)
-    WM_HEAP_LINK("wm_heap_hole_put");
+INLINE_FOR_SPEED bool hole_put(struct wm_heap_region *region, uint32_t front, uint32_t end) {
+    uint32_t address = end - NODE_BYTES;
+    uint32_t size = end - front;
+    if (region->fresh.node != 0 && !hole_age(region)) {
+        return false;
+    }
+    region->fresh = (struct wm_heap_link){address, size};
+    hole_write(address, front, size);
+    fresh_pattern_fill(address);
+    header_seal(end, header_at(end)->size_flags | PREVIOUS_FREE);
+    return true;
+}
 
 /* The node of the hole that begins at a possible address; 0 if none does. */
 uint32_t hole_at(const struct wm_heap_region *region, uint32_t front)

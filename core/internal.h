@@ -67,22 +67,29 @@ static inline uint32_t region_index(const struct wm_heap_region *region) {
 }
 
 INLINE_FOR_SPEED void level_give(struct wm_heap_level *level, uint32_t bytes) {
-    uint32_t free_bytes = level->free_bytes;
-    if (free_bytes < level->lowest) {
-        level->lowest = free_bytes;
+    int32_t above = level->above;
+    if (above < 0) {
+        level->lowest += (uint32_t)above;
+        above = 0;
     }
-    level->free_bytes = free_bytes + bytes;
+    level->above = above + (int32_t)bytes;
 }
 
 /* Free bytes count whole blocks, headers included. */
 static inline void account_take(struct wm_heap_region *region, uint32_t bytes) {
-    region->level.free_bytes -= bytes;
-    wm_heap_state.total.free_bytes -= bytes;
+    region->level.above -= (int32_t)bytes;
+    wm_heap_state.total.above -= (int32_t)bytes;
 }
 
 static inline void account_give(struct wm_heap_region *region, uint32_t bytes) {
     level_give(&region->level, bytes);
     level_give(&wm_heap_state.total, bytes);
+}
+
+/* What the caller asks for: the default if nothing is named. */
+static inline uint32_t caps_asked(wm_heap_cap_type_t caps) {
+    _Static_assert(WM_HEAP_CAP_DEFAULT == 1, "what a comparison with 0 yields");
+    return (uint32_t)caps + (caps == 0);
 }
 
 /* What a header says besides the block's size. */

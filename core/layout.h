@@ -236,7 +236,8 @@ static inline uint32_t header_line(const struct wm_heap_header *header) {
 #endif
 }
 
-/* The addresses at which a region's headers and nodes can stand; kept in registers. */
+/* The addresses at which blocks can begin; kept in registers. As each node has a block behind it,
+ * nodes, too, stand only there. */
 struct span {
     uint32_t start;
     uint32_t eighths;

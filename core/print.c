@@ -103,7 +103,7 @@ void wm_heap_print_stats(void) {
     wm_heap_port_unlock(key);
     print_line("    Type     Current Size       \tMinimum Size\r\n");
     for (const struct row *row = rows; row < end; row++) {
-        uint32_t now = row->level.free_bytes;
+        uint32_t now = wm_heap_level_free(&row->level);
         uint32_t least = wm_heap_level_minimum(&row->level);
         print_line("    %8s %7u (%kKB)\t\t%7u (%kKB)\r\n", row->name, now, now, least, least);
     }

@@ -29,7 +29,10 @@ COLD static struct wm_heap_level total_read(void) {
     return total;
 }
 
-size_t wm_heap_get_free_size(void) { return total_read().free_bytes; }
+size_t wm_heap_get_free_size(void) {
+    struct wm_heap_level total = total_read();
+    return wm_heap_level_free(&total);
+}
 
 size_t wm_heap_get_minimum_ever_free_size(void) {
     struct wm_heap_level total = total_read();
@@ -38,7 +41,8 @@ size_t wm_heap_get_minimum_ever_free_size(void) {
 
 /* Free bytes over the regions that serve a capability, and their minimum. */
 struct caps_sizes {
-    struct wm_heap_level level;
+    uint32_t free_bytes;
+    uint32_t minimum;
     uint32_t largest;
 };
 
@@ -48,8 +52,8 @@ static uint32_t region_largest(const struct wm_heap_region *region) {
 }
 
 static struct caps_sizes caps_measure(wm_heap_cap_type_t caps_wanted) {
-    uint32_t caps = caps_wanted == 0 ? (uint32_t)WM_HEAP_CAP_DEFAULT : (uint32_t)caps_wanted;
-    struct caps_sizes sizes = {{0, 0}, 0};
+    uint32_t caps = caps_asked(caps_wanted);
+    struct caps_sizes sizes = {0, 0, 0};
     uint32_t regions = 0;
     uint32_t joined = 0;
     uint32_t key = wm_heap_port_lock();
@@ -57,25 +61,23 @@ static struct caps_sizes caps_measure(wm_heap_cap_type_t caps_wanted) {
         const struct wm_heap_region *region = &wm_heap_state.regions[i];
         if (!region_refuses(region, caps)) {
             regions++;
-            sizes.level.free_bytes += region->level.free_bytes;
-            sizes.level.lowest += wm_heap_level_minimum(&region->level);
+            sizes.free_bytes += wm_heap_level_free(&region->level);
+            sizes.minimum += wm_heap_level_minimum(&region->level);
             sizes.largest = max_of(sizes.largest, region_largest(region));
         }
         joined += region->state >= WM_HEAP_REGION_OPEN;
     }
     if (regions == joined) {
-        sizes.level.lowest = wm_heap_level_minimum(&wm_heap_state.total);
+        sizes.minimum = wm_heap_level_minimum(&wm_heap_state.total);
     }
     wm_heap_port_unlock(key);
     return sizes;
 }
 
-size_t wm_heap_caps_get_free_size(wm_heap_cap_type_t caps) {
-    return caps_measure(caps).level.free_bytes;
-}
+size_t wm_heap_caps_get_free_size(wm_heap_cap_type_t caps) { return caps_measure(caps).free_bytes; }
 
 size_t wm_heap_caps_get_minimum_free_size(wm_heap_cap_type_t caps) {
-    return caps_measure(caps).level.lowest;
+    return caps_measure(caps).minimum;
 }
 
 size_t wm_heap_caps_get_largest_free_block(wm_heap_cap_type_t caps) {

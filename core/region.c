@@ -42,8 +42,8 @@ static bool is_in_order(const struct wm_heap_region *region, uint32_t start, uin
 
 /* Bytes join; the least there were counts from now. */
 static void level_open(struct wm_heap_level *level, uint32_t bytes) {
-    level->free_bytes += bytes;
-    level->lowest = level->free_bytes;
+    level->lowest = wm_heap_level_free(level) + bytes;
+    level->above = 0;
 }
 
 /* Opens a region. Returns false if it is open, if its row does not hold at least one block and the
@@ -60,6 +60,7 @@ static bool region_open(struct wm_heap_region *region, const struct wm_heap_regi
     region->state = WM_HEAP_REGION_OPEN;
     region->table_caps = caps_sane(row->caps);
     region->lacks = ~region->table_caps;
+    wm_heap_state.latest.caps = 0; /* nobody asks for that */
     region->start = start;
     region->tail = start;
     region->end = end;

@@ -60,17 +60,17 @@ static inline uint32_t tree_largest(const struct wm_heap_node *node) {
     return max_of(node->size, max_of(node->child[0].largest, node->child[1].largest));
 }
 
-/* Below the link at `end` of a path, a block is gone or has another size: the links behind, up to
- * the root's, follow, until one does not change. What led to a sealed node is taken for nodes
- * here. */
-static inline void tree_settle(struct wm_heap_link *const *end, struct wm_heap_link *const *root) {
+/* Below the link at `end` of a path, a block of at most `size` bytes, before and now, is gone or
+ * has another size: the links behind, up to the root's, follow, until one says more, which speaks
+ * of another. What led to a sealed node is taken for nodes here. */
+INLINE_FOR_SPEED void tree_settle(struct wm_heap_link *const *end, struct wm_heap_link *const *root,
+                                  uint32_t size) {
     while (end != root) {
         struct wm_heap_link *link = *++end;
-        uint32_t largest = tree_largest(node_at(link->node));
-        if (link->largest == largest) {
+        if (link->largest > size) {
             return;
         }
-        link->largest = largest;
+        link->largest = tree_largest(node_at(link->node));
     }
 }
 
@@ -118,17 +118,17 @@ INLINE_FOR_SPEED struct wm_heap_link **tree_find(struct wm_heap_region *region, 
     return NULL;
 }
 
-/* The last step of an insertion: the node at `address` goes where `link`, in the node `holder` (0:
- * in the state), now leads; what is below goes to its `side`. */
+/* The last step of an insertion: a link in the node `holder` leads to the one at `address` now, and
+ * what was below it goes to that node's `side`. */
 static inline bool tree_hang(struct wm_heap_link *link, uint32_t holder, uint32_t address,
-                             uint32_t size, uint32_t side) {
+                             struct wm_heap_link below, uint32_t side) {
     struct wm_heap_node *node = node_at(address);
-    if (holder != 0 && !tree_sound(holder)) {
+    if (!tree_sound(holder)) {
         return false;
     }
-    node->child[side] = *link;
+    link->node = address;
+    node->child[side] = below;
     node->child[side ^ 1u] = (struct wm_heap_link){0, 0};
-    *link = (struct wm_heap_link){address, max_of(link->largest, size)};
     return true;
 }
 
@@ -138,60 +138,65 @@ static inline bool tree_insert_lowest(struct span span, struct wm_heap_link *lin
                                       uint32_t address) {
     uint32_t size = node_at(address)->size;
     uint32_t differs = address ^ holder;
-    uint32_t left = TREE_PATH_MAX;
-    uint32_t other;
-    while (span_holds(span, other = link->node) && (address ^ other) >= differs) {
-        if (link->largest < size) {
+    for (uint32_t left = TREE_PATH_MAX; left > 0; left--) {
+        struct wm_heap_link below = *link;
+        if (below.largest < size) {
             if (!tree_sound(holder)) {
                 return false;
             }
             link->largest = size;
         }
-        link = &node_at(other)->child[0];
-        holder = other;
-        if (--left == 0) {
-            return false;
+        if (!span_holds(span, below.node) || (address ^ below.node) < differs) {
+            return tree_hang(link, holder, address, below, 1);
         }
+        link = &node_at(below.node)->child[0];
+        holder = below.node;
     }
-    return tree_hang(link, holder, address, size, 1);
+    return false;
 }
 
 /* Puts the node at `address`, of a block of `size` bytes, into the tree. A node above it that is in
  * its way moves down to the right. */
-static inline bool tree_insert(struct span span, struct wm_heap_link *link, uint32_t address,
-                               uint32_t size) {
-    uint32_t low = span.start;
-    uint32_t holder = 0;
+static inline bool tree_insert(struct wm_heap_region *region, uint32_t address, uint32_t size) {
+    struct span span = span_of(region);
+    struct wm_heap_link *link = &region->root;
+    uint32_t holder = address;             /* of the root nobody is: its own seal stands in */
+    uint32_t above = address ^ span.start; /* address ^ low; other ^ low is above ^ differs */
     uint32_t left = TREE_PATH_MAX;
     uint32_t other;
-    while (span_holds(span, other = link->node)) {
-        uint32_t differs = address ^ other;
-        struct wm_heap_link *below;
-        if (address < other) {
-            if (differs < (address ^ low)) {
-                break;
-            }
-            below = &node_at(other)->child[0];
-        } else {
-            if (differs >= (other ^ low)) {
-                break;
-            }
-            below = &node_at(other)->child[1];
-            low = other;
-        }
-        if (link->largest < size) {
-            if (holder != 0 && !tree_sound(holder)) {
+    uint32_t largest;
+    for (;;) {
+        other = link->node;
+        largest = link->largest;
+        if (largest < size) {
+            if (!tree_sound(holder)) {
                 return false;
             }
             link->largest = size;
         }
-        link = below;
+        if (!span_holds(span, other)) {
+            break;
+        }
+        uint32_t differs = address ^ other;
+        if (address < other) {
+            if (differs < above) {
+                break;
+            }
+            link = &node_at(other)->child[0];
+        } else {
+            if (differs >= (above ^ differs)) {
+                break;
+            }
+            link = &node_at(other)->child[1];
+            above = differs;
+        }
         holder = other;
         if (--left == 0) {
             return false;
         }
     }
-    if (!tree_hang(link, holder, address, size, 0) || other < address) {
+    if (!tree_hang(link, holder, address, (struct wm_heap_link){other, largest}, 0) ||
+        other < address) {
         return other < address;
     }
     struct wm_heap_node *node = node_at(address);
@@ -235,13 +240,13 @@ INLINE_FOR_SPEED bool tree_remove(const struct wm_heap_region *region, struct tr
             return false;
         }
         *below = next->child[1];
-        tree_settle(lowest, end - 1);
+        tree_settle(lowest, end - 1, next->size);
         next->child[0] = node->child[0];
         next->child[1] = node->child[1];
         *link = (struct wm_heap_link){rising, tree_largest(next)};
     }
     node->seal = 0;
-    tree_settle(end, TREE_PATH_ROOT(path));
+    tree_settle(end, TREE_PATH_ROOT(path), node->size);
     return true;
 }
 

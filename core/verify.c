@@ -295,13 +295,13 @@ static bool check_end(struct survey *survey) {
 /* What the state says of the free blocks: their sum, and the way to the root. */
 static bool check_state(struct survey *survey) {
     const struct wm_heap_region *region = survey->region;
-    if (survey->free_bytes == region->level.free_bytes &&
+    if (survey->free_bytes == wm_heap_level_free(&region->level) &&
         link_wrong(&region->root, &survey->edge[2]) == NULL) {
         return true;
     }
     survey->fault->kind = WM_HEAP_FAULT_SMASHED_HEADER;
     survey->fault->check = WM_HEAP_CHECK_TOTAL;
-    survey->fault->expected = region->level.free_bytes;
+    survey->fault->expected = wm_heap_level_free(&region->level);
     survey->fault->actual = survey->free_bytes;
     return false;
 }
@@ -352,6 +352,7 @@ static void fault_raise(const struct wm_heap_fault *fault, uint32_t key) {
         struct wm_heap_region *region = &state->regions[fault->region];
         region->state = WM_HEAP_REGION_CLOSED;
         region->lacks = LACKS_ALL;
+        state->latest.caps = 0;
         region->eighths = 0;
     }
     wm_heap_port_unlock(key);

@@ -29,15 +29,19 @@ enum wm_heap_region_state {
     WM_HEAP_REGION_CLOSED, /* by a fault: serves nothing, frees nothing */
 };
 
-/* Free bytes of one or several regions, and the least they were before bytes came back: the
- * least ever is the lower of the two, wm_heap_level_minimum. */
+/* Free bytes of one or several regions, less than 2 GiB. What is kept costs least to update: the
+ * least they were before bytes came back, and how far they are above that (below: a new least). */
 struct wm_heap_level {
-    uint32_t free_bytes;
     uint32_t lowest;
+    int32_t above;
 };
 
+static inline uint32_t wm_heap_level_free(const struct wm_heap_level *level) {
+    return level->lowest + (uint32_t)level->above;
+}
+
 static inline uint32_t wm_heap_level_minimum(const struct wm_heap_level *level) {
-    return level->free_bytes < level->lowest ? level->free_bytes : level->lowest;
+    return level->above < 0 ? wm_heap_level_free(level) : level->lowest;
 }
 
 /* start <= tail <= end. Blocks fill start to tail; from tail to end lies free memory
@@ -45,7 +49,7 @@ static inline uint32_t wm_heap_level_minimum(const struct wm_heap_level *level) 
  * have not joined lie behind all others and hold nothing. */
 struct wm_heap_region {
     uint32_t start;            /* first block */
-    uint32_t eighths;          /* (tail - start) / 8; 0 when closed */
+    uint32_t eighths;          /* places for a block to begin, 8 bytes apart; 0 when closed */
     uint32_t tail;             /* first byte that no block holds */
     uint32_t end;              /* the end marker's header */
     uint32_t lacks;            /* capabilities that it does not serve: all when closed */
@@ -60,12 +64,20 @@ struct wm_heap_region {
 typedef bool wm_heap_resize_fn(void *old_mem, size_t new_size, uint32_t caps, const char *file,
                                int line);
 
+/* What an allocation asked for after the latest region opened or closed: the next one, which mostly
+ * asks for the same, need not look for it. */
+struct wm_heap_latest {
+    uint32_t caps;
+    uint32_t region; /* the first that has them: its place in wm_heap_state, in bytes */
+};
+
 struct wm_heap_state {
     uint32_t magic; /* WM_HEAP_STATE_MAGIC once initialised */
     uint16_t version;
     uint8_t header_size; /* bytes; tells the build, together with the options */
     uint8_t options;     /* WM_HEAP_OPTION_ bits */
     uint32_t region_count;
+    struct wm_heap_latest latest;
     struct wm_heap_level total;
     struct wm_heap_counters counters; /* allocs is also the latest sequence number */
     struct wm_heap_region regions[WM_HEAP_REGIONS_MAX];

@@ -98,7 +98,7 @@ void twin_check_counters(const struct twin *twin) {
           twin->expected.allocs, twin->expected.frees, twin->expected.failed,
           twin->expected.largest_failed, twin->expected.faults, twin->expected.refused);
     const struct wm_heap_level *total = &twin->build->state->total;
-    compare_total(twin, total->free_bytes, wm_heap_level_minimum(total));
+    compare_total(twin, wm_heap_level_free(total), wm_heap_level_minimum(total));
 }
 
 /* ---- everything ---- */

@@ -238,7 +238,9 @@ static const struct word state_words[] = {
     STATE_WORD(magic),
     STATE_WORD(version),
     STATE_WORD(region_count),
-    STATE_WORD(total.free_bytes),
+    STATE_WORD(latest.caps),
+    STATE_WORD(latest.region),
+    STATE_WORD(total.above),
     STATE_WORD(total.lowest),
     STATE_WORD(counters.allocs),
     STATE_WORD(counters.frees),
@@ -251,7 +253,7 @@ static const struct word region_words[] = {
     REGION_WORD(state),         REGION_WORD(lacks),        REGION_WORD(eighths),
     REGION_WORD(start),         REGION_WORD(tail),         REGION_WORD(end),
     REGION_WORD(root.node),     REGION_WORD(root.largest), REGION_WORD(fresh.node),
-    REGION_WORD(fresh.largest), REGION_WORD(level.lowest), REGION_WORD(level.free_bytes),
+    REGION_WORD(fresh.largest), REGION_WORD(level.lowest), REGION_WORD(level.above),
     REGION_WORD(table_caps),
 };
 static const struct word fault_words[] = {

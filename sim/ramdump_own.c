@@ -425,7 +425,7 @@ static void set_region(const struct own *own, uint32_t index) {
     to->end = from->end;
     to->caps = from->table_caps;
     to->has_free = true;
-    to->free_bytes = from->level.free_bytes;
+    to->free_bytes = wm_heap_level_free(&from->level);
     to->min_free_bytes = wm_heap_level_minimum(&from->level);
     to->has_blocks = ramdump_holds(own->memory, from->start, from->tail - from->start);
 }

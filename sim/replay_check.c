@@ -22,7 +22,7 @@ void replay_check_counters(struct replay *replay) {
         return;
     }
     uint32_t expected = model_free_size(replay->model);
-    uint32_t got = replay->build->state->total.free_bytes;
+    uint32_t got = wm_heap_level_free(&replay->build->state->total);
     if (expected != got) {
         mismatch(replay, "free", expected, got, 0);
     }

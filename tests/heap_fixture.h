@@ -166,30 +166,34 @@ static inline void check_one_fault(struct recorder *seen, enum wm_heap_fault_kin
     *seen = (struct recorder){0};
 }
 
-/* The whole heap as it was, to show that a call changed nothing. Counters and the first
- * fault excepted: a refused call leaves its mark there. */
+/* The whole heap as it was, to show that a call changed nothing. Counters, the first fault and what
+ * was asked for excepted: a refused call leaves its mark there. */
 struct still {
     struct w800_snapshot *snapshot;
+    struct wm_heap_latest latest;
     struct wm_heap_counters counters;
     struct wm_heap_fault first_fault;
 };
 
 static inline struct still still_take(void) {
     const struct wm_heap_state *state = w800_config()->build->state;
-    struct still still = {w800_snapshot_take(), state->counters, state->first_fault};
+    struct still still = {w800_snapshot_take(), state->latest, state->counters, state->first_fault};
     CHECK(still.snapshot != NULL, "no memory for a snapshot");
     return still;
 }
 
 static inline void still_check(struct still *still, const char *when) {
     struct wm_heap_state *state = w800_config()->build->state;
+    struct wm_heap_latest latest = state->latest;
     struct wm_heap_counters counters = state->counters;
     struct wm_heap_fault first_fault = state->first_fault;
+    state->latest = still->latest;
     state->counters = still->counters;
     state->first_fault = still->first_fault;
     struct w800_snapshot *now = w800_snapshot_take();
     CHECK(now != NULL, "no memory for a snapshot");
     CHECK(w800_snapshot_equal(now, still->snapshot), "%s: changed the heap", when);
+    state->latest = latest;
     state->counters = counters;
     state->first_fault = first_fault;
     w800_snapshot_free(now);

@@ -139,12 +139,15 @@ static void zero_live(const struct state *state) {
     }
 }
 
-static void forget_level(struct wm_heap_level *level) { level->lowest = level->free_bytes; }
+static void forget_level(struct wm_heap_level *level) {
+    *level = (struct wm_heap_level){wm_heap_level_free(level), 0};
+}
 
 static void forget_counts(void) {
     struct wm_heap_state *core = all.heap.build->state;
     core->counters = (struct wm_heap_counters){0};
     core->first_fault = (struct wm_heap_fault){0};
+    core->latest = (struct wm_heap_latest){0, 0};
     forget_level(&core->total);
     for (uint32_t r = 0; r < WM_HEAP_REGIONS_MAX; r++) {
         forget_level(&core->regions[r].level);

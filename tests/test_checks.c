@@ -371,9 +371,9 @@ static void try_hole_at_tail(const struct heap_build *build) {
         struct wm_heap_region *region = &build->state->regions[0];
         uint32_t tail = patient.live[1];
         /* what lies behind is cut off: H1 is the last, and the only one */
-        region->level.free_bytes = region->end - tail + HOLE;
+        region->level = (struct wm_heap_level){region->end - tail + HOLE, 0};
+        region->eighths -= (region->tail - tail) >> 3;
         region->tail = tail;
-        region->eighths = (tail - region->start) >> 3;
         region->root = (struct wm_heap_link){node_of(patient.hole[0]), HOLE};
         region->fresh = (struct wm_heap_link){0, 0};
         memset(w800_pointer(node_of(patient.hole[0]) + 4), 0, 16);
@@ -519,7 +519,7 @@ static void hurt_root(const struct patient *patient) {
     patient->build->state->regions[0].root.largest += 8;
 }
 static void hurt_total(const struct patient *patient) {
-    patient->build->state->regions[0].level.free_bytes += 8;
+    patient->build->state->regions[0].level.lowest += 8;
 }
 
 /* All are smashed headers; a canary that is missing where a header should be says it first. */

@@ -53,7 +53,7 @@ static void image_take(struct image *image, const struct heap_build *build) {
         row->present = row->has_free = true;
         row->start = region->start;
         row->end = region->end;
-        row->free_bytes = region->level.free_bytes;
+        row->free_bytes = wm_heap_level_free(&region->level);
         cr_assert(wm_heap_walk(i, add_block, image));
     }
     cr_assert(image_finish(image));

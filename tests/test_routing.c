@@ -264,6 +264,27 @@ static void resize_by_row(const struct heap_build *build) {
 
 Test(routing, a_block_stays_where_its_region_serves) { in_every_build(resize_by_row); }
 
+/* SRAM joins late here, and is closed after damage: the same request goes to the first region that
+ * serves at the time. */
+static void route_as_regions_come_and_go(const struct heap_build *build) {
+    struct recorder seen;
+    struct w800_config config = machine_config(build, 2 * MIB);
+    config.regions[0].deferred = true;
+    heap_start(&config, &seen);
+    CHECK(region_of(wm_heap_caps_alloc(100, DEFAULT)) == 'D', "only DRAM is there");
+    CHECK_EQ(wm_heap_append_to_heap("SRAM"), WM_ERR_SUCCESS, "append");
+    uint8_t *first = wm_heap_caps_alloc(100, DEFAULT);
+    CHECK(region_of(first) == 'S', "SRAM has joined");
+    memset(first - build->header_size, 0x41, build->header_size);
+    wm_heap_caps_free(first);
+    CHECK_EQ(seen.count, 1, "faults");
+    CHECK(region_of(wm_heap_caps_alloc(100, DEFAULT)) == 'D', "SRAM is closed");
+}
+
+Test(routing, the_same_request_follows_regions_that_open_and_close) {
+    in_every_build(route_as_regions_come_and_go);
+}
+
 /* Sums and maxima over exactly the regions of the row. */
 static void measure_by_row(const struct heap_build *build) {
     static const uint32_t own[REGIONS] = {EXEC, SHARED, SPIRAM};
