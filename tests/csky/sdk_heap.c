@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A stand-in for the SDK's heap with tracing: its headers, its addresses as long as nothing is
- * freed that a later request fits in, its list. All that the recorder beside it may look at.
+ * A stand-in for the SDK's heap: its headers, its addresses as long as nothing is freed that a
+ * later request fits in, with tracing its list. All that the recorder beside it may look at.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -11,14 +11,31 @@
 
 int putchar(int character);
 
-struct header { /* with tracing */
+struct header {
     struct header *next;
     uint32_t size; /* bit 31: live */
     uint32_t heap;
     uint32_t caps;
+#ifdef CONFIG_HEAP_USE_TRACING
     const char *file;
     int line;
+#endif
+#ifdef CONFIG_HEAP_POISONING_LIGHT
+    uint32_t canary[2];
+#endif
 };
+
+/* In a build without tracing a header has no site. */
+static void set_site(struct header *header, const char *file, int line) {
+#ifdef CONFIG_HEAP_USE_TRACING
+    header->file = file;
+    header->line = line;
+#else
+    (void)header;
+    (void)file;
+    (void)line;
+#endif
+}
 
 #define SRAM_HEAP 0x20004120u /* as the symbols of the link map say */
 #define DRAM_HEAP 0x20028c00u
@@ -33,11 +50,17 @@ static struct {
  * a later request fits in. */
 void *wm_heap_caps_alloc_tracing(size_t size, wm_heap_cap_type_t caps, const char *file, int line) {
     uint32_t region = (caps & WM_HEAP_CAP_SHARED) != 0;
+    if (size > 0x10000) {
+        return NULL;
+    }
     struct header *header =
         (struct header *)(uintptr_t)((region == 0 ? SRAM_HEAP : DRAM_HEAP) + sdk.used[region]);
     uint32_t bytes = ((uint32_t)size + (uint32_t)sizeof *header + 7u) & ~7u;
-    *header =
-        (struct header){sdk.newest, bytes | LIVE, 0x20001030u + 64 * region, caps, file, line};
+    header->next = sdk.newest;
+    header->size = bytes | LIVE;
+    header->heap = 0x20001030u + 64 * region;
+    header->caps = caps;
+    set_site(header, file, line);
     sdk.used[region] += bytes;
     sdk.newest = header;
     return header + 1;
@@ -56,8 +79,7 @@ void wm_heap_caps_free(void *ptr) {
         }
     }
     header->size &= ~LIVE;
-    header->file = NULL;
-    header->line = -1;
+    set_site(header, NULL, -1);
 }
 
 void *wm_heap_caps_realloc_tracing(void *old_mem, size_t new_size, wm_heap_cap_type_t caps,
@@ -76,6 +98,7 @@ int wm_heap_append_to_heap(const char *name) {
     return WM_ERR_FAILED;
 }
 
+#ifdef CONFIG_HEAP_USE_TRACING
 static void put_text(const char *text) {
     while (*text != '\0') {
         putchar(*text++);
@@ -117,3 +140,6 @@ void wm_heap_print_tracing(void *ptr) {
     put_number(index, 10);
     put_text("\r\n");
 }
+#else
+void wm_heap_print_tracing(void *ptr) { (void)ptr; }
+#endif
