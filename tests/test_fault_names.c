@@ -275,6 +275,17 @@ static const struct patient *patient_open(struct patient *patient, const struct 
     return patient;
 }
 
+/* Of what calls report the state keeps the first fault, and the number. */
+static void check_kept(const struct patient *patient, const struct wm_heap_fault *reported,
+                       const char *name) {
+    const struct wm_heap_state *state = patient->build->state;
+    const struct wm_heap_fault first = *reported;
+    free_stack(patient);
+    cr_expect(state->counters.faults == 2 && memcmp(&state->first_fault, &first, sizeof first) == 0,
+              "%s: %s: %u faults, the first is %s", patient->build->name, name,
+              state->counters.faults, patient->build->fault_name(state->first_fault.kind));
+}
+
 static void diagnose(const struct diagnosis *row, const struct heap_build *build) {
     struct patient patient;
     uint32_t poisoning = build->comprehensive ? 2 : build->poisoned ? 1 : 0;
@@ -315,6 +326,9 @@ static void diagnose(const struct diagnosis *row, const struct heap_build *build
     cr_expect(strcmp(site, file) == 0 && fault->line == line,
               "%s: %s: call site \"%s\":%u, not \"%s\":%u", build->name, row->name, site,
               fault->line, file, line);
+    if (row->notice != check) {
+        check_kept(&patient, fault, row->name);
+    }
 }
 
 Test(fault_names, tell_what_was_done_and_to_whose_block) {
