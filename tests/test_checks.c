@@ -456,17 +456,27 @@ static bool is_seen(const struct heap_build *build, enum builds builds) {
 static void try_header(const struct heap_build *build, size_t row, uint32_t call) {
     struct patient patient;
     struct wm_heap_fault fault;
-    struct wm_heap_block block;
+    struct wm_heap_block described;
     void *got = NULL;
     patient_start(&patient, build, 0, false);
     void *last = pointer_of(&patient, patient.live[HOLES]);
     headers[row].hurt(&patient);
-    CHECK(build->get_block(last, &block) != headers[row].seen_by_get, "%s: get_block",
+    CHECK(build->get_block(last, &described) != headers[row].seen_by_get, "%s: get_block",
           headers[row].name);
     CHECK(!build->check_block(last, &fault) && fault.kind == (uint32_t)headers[row].kind,
           "%s: check_block says %s", headers[row].name, wm_heap_fault_name(fault.kind));
     CHECK(!build->check(0, &fault) && fault.check == headers[row].check, "%s: the check says %s",
           headers[row].name, wm_heap_check_name(fault.check));
+    if (fault.check == WM_HEAP_CHECK_SIZE) {
+        uint32_t block = patient.live[HOLES];
+        CHECK(fault.address == block && fault.actual == *word_at(block) && fault.expected == 0,
+              "%s at 0x%08x: 0x%08x, expected 0x%08x", headers[row].name, fault.address,
+              fault.actual, fault.expected);
+    } else { /* what it expects heals it */
+        memcpy(word_at(fault.address), &fault.expected, fault.check == WM_HEAP_CHECK_GUARD ? 1 : 4);
+        check_intact(headers[row].name);
+        headers[row].hurt(&patient);
+    }
     if (call == 0) {
         build->free(last);
     } else if (call == 1) {
@@ -548,6 +558,11 @@ static void try_wholes(const struct heap_build *build) {
                       fault.check == (canary ? WM_HEAP_CHECK_CANARY : wholes[row].check),
                   "%s (%s): %s, %s", wholes[row].name, fresh ? "fresh" : "in the tree",
                   wm_heap_fault_name(fault.kind), wm_heap_check_name(fault.check));
+            CHECK(wholes[row].check != WM_HEAP_CHECK_TOTAL ||
+                      (fault.actual == BYTES - (HOLES + 1) * LIVE &&
+                       fault.expected == build->state->regions[0].level.free_bytes),
+                  "%s: %u free bytes, the state says %u", wholes[row].name, fault.actual,
+                  fault.expected);
         }
     }
 }

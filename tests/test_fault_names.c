@@ -275,6 +275,23 @@ static const struct patient *patient_open(struct patient *patient, const struct 
     return patient;
 }
 
+/* A wrong pointer stands where the word that is wrong would; an interior one has its block's right
+ * one beside it. */
+static void check_pointer(const struct patient *patient, const struct wm_heap_fault *fault,
+                          const char *name) {
+    bool foreign = fault->kind == WM_HEAP_FAULT_FOREIGN_POINTER;
+    bool interior = fault->kind == WM_HEAP_FAULT_INTERIOR_POINTER;
+    cr_expect(fault->pointer != 0 && fault->address == fault->pointer &&
+                  fault->actual == (foreign ? 0 : fault->pointer) &&
+                  fault->expected == (interior ? fault->block + patient->build->header_size : 0) &&
+                  fault->check == WM_HEAP_CHECK_POINTER &&
+                  fault->region == (foreign ? WM_HEAP_NO_REGION : 0),
+              "%s: %s: region %u, pointer 0x%08x, %s, at 0x%08x 0x%08x, expected 0x%08x",
+              patient->build->name, name, fault->region, fault->pointer,
+              patient->build->check_name(fault->check), fault->address, fault->actual,
+              fault->expected);
+}
+
 /* Of what calls report the state keeps the first fault, and the number. */
 static void check_kept(const struct patient *patient, const struct wm_heap_fault *reported,
                        const char *name) {
@@ -318,6 +335,9 @@ static void diagnose(const struct diagnosis *row, const struct heap_build *build
     cr_expect_eq(fault->block, pointers[place] - build->header_size,
                  "%s: %s: block 0x%08x is named, not 0x%08x", build->name, row->name, fault->block,
                  pointers[place] - build->header_size);
+    if (wanted < WM_HEAP_FAULT_SMASHED_HEADER) {
+        check_pointer(&patient, fault, row->name);
+    }
     const char *site = wm_heap_port_site_name(fault->site);
     bool wants_site = row->site[poisoning] && build->tracing;
     const char *file = wants_site ? files[place] : "";

@@ -367,6 +367,20 @@ static uint8_t changed(uint8_t byte, size_t change) {
     return (uint8_t)((byte ^ changes[change].flip) + changes[change].add);
 }
 
+/* A fault has what stands at its address, and what stood there; or, of a seal or a mark, what would
+ * fit the other words now. */
+static bool words_told(const struct scene *scene, const struct wm_heap_fault *fault,
+                       uint32_t smashed) {
+    uint32_t bytes = fault->check == WM_HEAP_CHECK_GUARD ? 1 : 4;
+    uint32_t stands = 0;
+    uint32_t stood = 0;
+    memcpy(&stands, w800_pointer(fault->address), bytes);
+    memcpy(&stood, &scene->sram[fault->address - PAGE_OF(SRAM_ARENA)], bytes);
+    bool other = fault->check == WM_HEAP_CHECK_SEAL &&
+                 (fault->address == fault->block + 4u || smashed - fault->address >= bytes);
+    return fault->actual == stands && (fault->expected == stood || other);
+}
+
 /* The check must object and name the damaged block or the one before or behind it. */
 static void expect_named(const struct scene *scene, uint32_t index, uint32_t address,
                          const char *how) {
@@ -382,6 +396,9 @@ static void expect_named(const struct scene *scene, uint32_t index, uint32_t add
         ", block 0x%08x, not one near 0x%08x",
         scene->build->name, how, scene->build->fault_name(fault.kind),
         scene->build->check_name(fault.check), fault.address, fault.region, fault.block, address);
+    cr_assert(words_told(scene, &fault, address), "%s: %s: %s at 0x%08x: 0x%08x, expected 0x%08x",
+              scene->build->name, how, scene->build->check_name(fault.check), fault.address,
+              fault.actual, fault.expected);
 }
 
 /* Overwrites `bytes` bytes: noticed, and then the bursts, or one of them, change nothing
