@@ -32,6 +32,21 @@ static bool filled(const void *ptr, uint32_t length, uint32_t seed) {
     return true;
 }
 
+/* ---- numbers ------------------------------------------------------------------ */
+
+/* Compiled into other people's firmware. */
+Test(core, capabilities_and_results_are_the_sdks_numbers) {
+    CHECK_EQ(DEFAULT, 0x01, "default");
+    CHECK_EQ(INTERNAL, 0x02, "internal");
+    CHECK_EQ(SPIRAM, 0x04, "PSRAM");
+    CHECK_EQ(EXEC, 0x08, "code");
+    CHECK_EQ(SHARED, 0x10, "DMA");
+    CHECK_EQ(INVALID, 0x100000, "none");
+    CHECK_EQ(WM_ERR_SUCCESS, 0, "success");
+    CHECK_EQ(WM_ERR_FAILED, -1, "failed");
+    CHECK_EQ(WM_ERR_INVALID_PARAM, -3, "invalid parameter");
+}
+
 /* ---- alloc -------------------------------------------------------------------- */
 
 Test(core, headers_have_the_sdks_sizes) {

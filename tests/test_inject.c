@@ -25,10 +25,13 @@ Test(builds, are_the_ones_their_names_say) {
         uint32_t first = w800_address(wm_heap_caps_alloc(1, WM_HEAP_CAP_DEFAULT));
         cr_expect_eq(first, SRAM_HEAP + build->header_size, "%s", build->name);
         cr_expect_eq(build->state->header_size, build->header_size);
-        cr_expect_eq(build->state->options, (build->tracing ? WM_HEAP_OPTION_TRACING : 0) |
-                                                (poisoning == 2   ? WM_HEAP_OPTION_COMPREHENSIVE
-                                                 : poisoning == 1 ? WM_HEAP_OPTION_LIGHT
-                                                                  : 0));
+        /* as whoever reads a dump of it finds them */
+        cr_expect_eq(build->state->magic, 0x48303857u);
+        cr_expect_eq(build->state->options, (build->tracing ? 1 : 0) | (poisoning == 2   ? 4
+                                                                        : poisoning == 1 ? 2
+                                                                                         : 0));
+        wm_heap_set_realloc_in_place(true);
+        cr_expect_eq(build->state->options & 8, 8);
     }
     cr_expect_null(heap_build_find(false, 3));
 }
