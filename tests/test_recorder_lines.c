@@ -183,7 +183,7 @@ static void print_events(const struct heap_build *build) {
                                                                         : 0));
     learn_line_number();
     uint32_t site = wm_heap_port_site(FILE_NAME);
-    uint32_t other = wm_heap_port_site("a name of 49 characters, with blanks and \x7f or \x1f..");
+    uint32_t other = wm_heap_port_site("a name of 49 characters, !blanks~ and \x7f or \x1f ....");
     wm_heap_record_alloc(POINTER, 0x64, EXEC, FILE_NAME, 0x1f, 0x8012345);
     wm_heap_record_alloc(POINTER, 1, EXEC, NULL, 0, 0);
     wm_heap_record_realloc_new(POINTER, 0, POINTER, 0, 0, 0x80);
@@ -195,7 +195,7 @@ static void print_events(const struct heap_build *build) {
     expect("E 0 1f0041 20004568 64 8012345 %x", site);
     expect("E 1 41 20004568 1 0 0");
     expect("E 2 4 20004568 0 80 20004568");
-    expect("N %x 31 0 a_name_of_49_characters,_with_blanks_and___or__.", other);
+    expect("N %x 31 0 a_name_of_49_characters,_!blanks~_and___or___...", other);
     expect("N %x 31 30 .", other);
     expect("E 3 10041 0 10 2 %x", other);
     expect("E 4 41 0 abcdef0 0 %x", site);
