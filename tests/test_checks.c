@@ -498,6 +498,36 @@ static void try_headers(const struct heap_build *build) {
 
 Test(checks, each_of_a_header_is_made_by_free_and_realloc) { in_every_build(try_headers); }
 
+/* A block's own check looks at it and its neighbours. What is wrong elsewhere is not its affair. */
+static const struct {
+    const char *name;
+    void (*hurt)(const struct patient *patient);
+    uint32_t seen_by; /* bits of live blocks */
+} neighbours[] = {
+    {"a node's seal", hurt_node_seal, 1u << 0},
+    {"a hole's first word", hurt_front, 1u << 0},
+    {"the link to a hole", hurt_way, 1u << 1},
+    {"a header's seal", forge_seal, 1u << HOLES},
+};
+
+static void try_neighbours(const struct heap_build *build) {
+    for (size_t row = 0; row < COUNT(neighbours); row++) {
+        struct patient patient;
+        struct wm_heap_fault fault;
+        patient_start(&patient, build, 0, false);
+        neighbours[row].hurt(&patient);
+        for (uint32_t i = 0; i <= HOLES; i++) {
+            bool seen = !build->check_block(pointer_of(&patient, patient.live[i]), &fault);
+            CHECK(seen == ((neighbours[row].seen_by >> i & 1u) != 0), "%s, block %u: %s",
+                  neighbours[row].name, i, seen ? wm_heap_fault_name(fault.kind) : "nothing");
+        }
+    }
+}
+
+Test(checks, a_block_is_checked_with_its_neighbours_and_no_others) {
+    in_every_build(try_neighbours);
+}
+
 /* The first block has none before it, whatever its header says. */
 static void try_first_block(const struct heap_build *build) {
     struct patient patient;
