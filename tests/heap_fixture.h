@@ -155,6 +155,16 @@ static inline void check_no_event(const struct recorder *seen, const char *when)
                                                    : "");
 }
 
+/* What a call that is not allowed says of itself: its pointer, if it has one, and nothing else. */
+static inline bool fault_of_call(const struct wm_heap_fault *fault) {
+    const struct wm_heap_fault all = {.kind = fault->kind,
+                                      .check = WM_HEAP_CHECK_CALL,
+                                      .region = fault->region,
+                                      .pointer = fault->pointer,
+                                      .address = fault->pointer};
+    return memcmp(fault, &all, sizeof all) == 0;
+}
+
 /* Exactly one event, that fault; forgets it. */
 static inline void check_one_fault(struct recorder *seen, enum wm_heap_fault_kind kind,
                                    const char *when) {
@@ -163,6 +173,9 @@ static inline void check_one_fault(struct recorder *seen, enum wm_heap_fault_kin
           "%s: %u events, the last is %s %s, expected one %s", when, seen->count,
           seen->count ? w800_event_name(seen->last.kind) : "none",
           seen->count ? wm_heap_fault_name(seen->last.fault.kind) : "", wm_heap_fault_name(kind));
+    CHECK(kind < WM_HEAP_FAULT_BAD_APPEND || kind >= WM_HEAP_FAULT_SMASHED_HEADER ||
+              fault_of_call(&seen->last.fault),
+          "%s: %s says more than the call", when, wm_heap_fault_name(kind));
     *seen = (struct recorder){0};
 }
 

@@ -392,6 +392,11 @@ static void refuse_bad_appends(const struct heap_build *build) {
             struct still still = still_take();
             CHECK_EQ(wm_heap_append_to_heap(bad[i]), WM_ERR_INVALID_PARAM, "bad append");
             still_check(&still, "a bad append");
+            CHECK_EQ(seen.last.fault.region,
+                     i == 2   ? 0
+                     : i == 3 ? 1
+                              : WM_HEAP_NO_REGION,
+                     "its region");
             check_one_fault(&seen, WM_HEAP_FAULT_BAD_APPEND, "a bad append");
         }
         if (!joined) {
@@ -403,6 +408,7 @@ static void refuse_bad_appends(const struct heap_build *build) {
     struct still still = still_take();
     CHECK_EQ(wm_heap_append_to_heap("PSRAM"), WM_ERR_FAILED, "second append");
     still_check(&still, "a second append");
+    CHECK_EQ(seen.last.fault.region, 2, "its region");
     check_one_fault(&seen, WM_HEAP_FAULT_BAD_APPEND, "a second append");
     wm_heap_caps_free(w800_pointer(W800_PSRAM_START + build->header_size));
     check_intact("after all appends");
@@ -527,6 +533,7 @@ static void refuse_bad_regions(const struct heap_build *build) {
         if (rows[i].good) {
             check_no_event(&seen, "a good region");
         } else {
+            CHECK_EQ(seen.last.fault.region, 1, "the bad region");
             check_one_fault(&seen, WM_HEAP_FAULT_BAD_REGION, "a bad region");
         }
         CHECK((wm_heap_caps_alloc(1, SHARED) != NULL) == rows[i].good, "row %zu: serves", i);
