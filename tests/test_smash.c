@@ -378,7 +378,8 @@ static bool words_told(const struct scene *scene, const struct wm_heap_fault *fa
     memcpy(&stood, &scene->sram[fault->address - PAGE_OF(SRAM_ARENA)], bytes);
     bool other = fault->check == WM_HEAP_CHECK_SEAL &&
                  (fault->address == fault->block + 4u || smashed - fault->address >= bytes);
-    return fault->actual == stands && (fault->expected == stood || other);
+    return fault->actual == stands &&
+           (other || (fault->expected == stood && fault->expected != stands));
 }
 
 /* The check must object and name the damaged block or the one before or behind it. */
