@@ -30,8 +30,11 @@ Test(builds, are_the_ones_their_names_say) {
         cr_expect_eq(build->state->options, (build->tracing ? 1 : 0) | (poisoning == 2   ? 4
                                                                         : poisoning == 1 ? 2
                                                                                          : 0));
+        uint32_t options = build->state->options;
         wm_heap_set_realloc_in_place(true);
-        cr_expect_eq(build->state->options & 8, 8);
+        cr_expect_eq(build->state->options, options | 8);
+        wm_heap_set_realloc_in_place(false);
+        cr_expect_eq(build->state->options, options);
     }
     cr_expect_null(heap_build_find(false, 3));
 }
