@@ -195,9 +195,11 @@ static inline bool tree_insert(struct wm_heap_region *region, uint32_t address, 
             return false;
         }
     }
-    if (!tree_hang(link, holder, address, (struct wm_heap_link){other, largest}, 0) ||
-        other < address) {
-        return other < address;
+    if (!tree_hang(link, holder, address, (struct wm_heap_link){other, largest}, 0)) {
+        return false;
+    }
+    if (other < address) {
+        return true;
     }
     struct wm_heap_node *node = node_at(address);
     if (!span_holds(span, other) || !tree_sound(other)) {

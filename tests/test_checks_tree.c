@@ -72,7 +72,7 @@ static void grove_call(const struct grove *grove, uint32_t call) {
 }
 
 /* Of a node without a seal, a call may write but what a link says of the sealed node to which it
- * led: the largest size there. */
+ * led: the largest size there. Where it would have written more, it is refused. */
 static void break_seals(const struct heap_build *build) {
     uint32_t refused = 0;
     for (uint32_t order = 0; order < ORDERS; order++) {
@@ -96,6 +96,10 @@ static void break_seals(const struct heap_build *build) {
                 }
                 CHECK(grove.seen.count <= 1, "order %u, call %u: several faults", order, call);
                 refused += grove.seen.count;
+                if (grove.seen.count == 0) { /* then it did not depend on that seal */
+                    *word_at(node + SEAL) ^= 0x80;
+                    check_intact("with its seal again");
+                }
             }
         }
     }
