@@ -590,7 +590,7 @@ static void try_wholes(const struct heap_build *build) {
                   wm_heap_fault_name(fault.kind), wm_heap_check_name(fault.check));
             CHECK(wholes[row].check != WM_HEAP_CHECK_TOTAL ||
                       (fault.actual == BYTES - (HOLES + 1) * LIVE &&
-                       fault.expected == build->state->regions[0].level.free_bytes),
+                       fault.expected == wm_heap_level_free(&build->state->regions[0].level)),
                   "%s: %u free bytes, the state says %u", wholes[row].name, fault.actual,
                   fault.expected);
         }
