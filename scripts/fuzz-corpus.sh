@@ -58,12 +58,12 @@ gather() {
 # Names are contents: what is found twice is one file.
 name_by_content() {
     local sum file
+    mkdir "$1.named"
     (cd "$1" && sha1sum -- *) | while read -r sum file; do
-        mv "$1/$file" "$1/.${sum:0:16}"
+        mv "$1/$file" "$1.named/${sum:0:16}"
     done
-    for file in "$1"/.[0-9a-f]*; do
-        mv "$file" "$1/${file##*/.}"
-    done
+    rmdir "$1"
+    mv "$1.named" "$1"
 }
 
 # fewest TARGET FROM TO [OPTION]: the fewest inputs of a folder that cover what all cover; with -e
@@ -81,7 +81,7 @@ fewest() {
 # is.
 minimise() {
     local target=$1 all=$work/$1/gathered new=$work/$1/corpus.new
-    rm -rf "$all"
+    rm -rf "$all" "$new.named"
     gather "$target" "$all"
     if ! fewest "$target" "$all" "$new"; then
         rm -rf "$new"
