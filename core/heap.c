@@ -106,7 +106,8 @@ void *wm_heap_caps_realloc_tracing(void *old_mem, size_t new_size, wm_heap_cap_t
     wm_heap_port_unlock(key);
     void *new_mem = wm_heap_caps_alloc_tracing(new_size, caps, file, line);
     if (new_mem != NULL) {
-        __builtin_memcpy(new_mem, old_mem, usable < new_size ? usable : new_size);
+        /* not memcpy: where a forged size went unnoticed, the new block may lie over the old one */
+        __builtin_memmove(new_mem, old_mem, usable < new_size ? usable : new_size);
         wm_heap_caps_free(old_mem);
     }
     return new_mem;
