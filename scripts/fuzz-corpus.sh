@@ -7,20 +7,14 @@
 
 # ---- building ----
 
-# The C-SKY programs of the ordinary build, if it has any.
-csky_programs() {
-    if [[ -e ${root:?}/build/release/csky/crosscheck-none ]]; then
-        printf '%s\n' "$root/build/release/csky"
-    fi
-}
-
-# variant NAME SETTING=VALUE...: the targets as afl-clang-fast makes them with these settings.
+# variant NAME SETTING=VALUE...: the targets as afl-clang-fast makes them with these settings; C-SKY
+# programs, if there are any, are the ordinary build's.
 variant() {
     local name=$1
     shift
     [[ -e ${work:?}/variants/$name/fuzz/fuzz_empty ]] || say "building the $name variant"
-    afl_build "$root" "$work/variants/$name" fuzz_targets "$@" -- -DW800_TESTS=OFF \
-        "-DW800_CSKY_PROGRAMS=$(csky_programs)"
+    afl_build "${root:?}" "$work/variants/$name" fuzz_targets "$@" -- -DW800_TESTS=OFF \
+        "-DW800_CSKY_PROGRAMS=$root/build/release/csky"
 }
 
 # The ordinary build reproduces findings without any fuzzer, and holds the mutators.

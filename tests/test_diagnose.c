@@ -284,12 +284,24 @@ static int run(const char *arguments, char *out, size_t room) {
     return run_command("diagnose", arguments, out, room);
 }
 
+struct command_case {
+    const char *arguments;
+    int status;
+    const char *says;
+};
+
+static void check_cases(const char *command, const struct command_case *cases, size_t count) {
+    static char out[1 << 20];
+    for (size_t i = 0; i < count; i++) {
+        int status = run_command(command, cases[i].arguments, out, sizeof out);
+        cr_expect(status == cases[i].status && strstr(out, cases[i].says) != NULL,
+                  "wmheap %s %s: status %d, not %d, or not \"%s\" in:\n%.2000s", command,
+                  cases[i].arguments, status, cases[i].status, cases[i].says, out);
+    }
+}
+
 Test(diagnose, exit_statuses_tell_clean_from_found_from_unusable) {
-    static const struct {
-        const char *arguments;
-        int status;
-        const char *says;
-    } cases[] = {
+    static const struct command_case cases[] = {
         {FIELD "clean-11.log", 0, "clean-11.log: clean\n"},
         {FIELD "leak-11.log", 1, "leak: /home/dev/wm_iot_sdk/components/lwip/src/core/pbuf.c:234"},
         {FIELD "leak-11.log " FIELD "clean-11.log", 1, "clean-11.log: clean\n"},
@@ -305,21 +317,11 @@ Test(diagnose, exit_statuses_tell_clean_from_found_from_unusable) {
         {"--base=x " FIELD "clean-11.ram", 2, "--base=x"},
         {"--help", 0, "Example:"},
     };
-    for (size_t i = 0; i < COUNT(cases); i++) {
-        char out[16384];
-        int status = run(cases[i].arguments, out, sizeof out);
-        cr_expect(status == cases[i].status && strstr(out, cases[i].says) != NULL,
-                  "wmheap diagnose %s: status %d, not %d, or not \"%s\" in:\n%s",
-                  cases[i].arguments, status, cases[i].status, cases[i].says, out);
-    }
+    check_cases("diagnose", cases, COUNT(cases));
 }
 
 Test(diagnose, what_is_diagnosed_is_converted_too) {
-    static const struct {
-        const char *arguments;
-        int status;
-        const char *says;
-    } cases[] = {
+    static const struct command_case cases[] = {
         {FIELD "leak-11.log", 0, "wmtrace 1\n"},
         {"- - < " FIELD "leak-11.log", 0, "wmtrace 1\n"},
         {"- < " FIELD "overrun-11.ram", 0, "wmtrace 1\n"},
@@ -337,13 +339,7 @@ Test(diagnose, what_is_diagnosed_is_converted_too) {
         {"a b c", 2, "are all that is taken"},
         {"--help", 0, "Example:"},
     };
-    for (size_t i = 0; i < COUNT(cases); i++) {
-        static char out[1 << 20];
-        int status = run_command("convert", cases[i].arguments, out, sizeof out);
-        cr_expect(status == cases[i].status && strstr(out, cases[i].says) != NULL,
-                  "wmheap convert %s: status %d, not %d, or not \"%s\" in:\n%.2000s",
-                  cases[i].arguments, status, cases[i].status, cases[i].says, out);
-    }
+    check_cases("convert", cases, COUNT(cases));
 }
 
 Test(diagnose, json_has_a_value_for_each_of_its_keys) {
