@@ -30,8 +30,8 @@ void *__real_wm_heap_caps_alloc_tracing(size_t size, wm_heap_cap_type_t caps, co
                                         int line);
 void *__wrap_wm_heap_caps_alloc_tracing(size_t size, wm_heap_cap_type_t caps, const char *file,
                                         int line);
-void *__real_memcpy(void *to, const void *from, size_t count);
-void *__wrap_memcpy(void *to, const void *from, size_t count);
+void *__real_memmove(void *to, const void *from, size_t count);
+void *__wrap_memmove(void *to, const void *from, size_t count);
 void __real_wm_heap_port_fault(const struct wm_heap_fault *fault);
 void __wrap_wm_heap_port_fault(const struct wm_heap_fault *fault);
 void __real_wm_heap_port_print(const char *text, uint32_t length);
@@ -76,8 +76,8 @@ void *__wrap_wm_heap_caps_alloc_tracing(size_t size, wm_heap_cap_type_t caps, co
     }
 }
 
-void *__wrap_memcpy(void *to, const void *from, size_t count) {
-    return __real_memcpy(to, from, count - (FLAW == FLAW_COPY && count > 0));
+void *__wrap_memmove(void *to, const void *from, size_t count) {
+    return __real_memmove(to, from, count - (FLAW == FLAW_COPY && count > 0));
 }
 
 void __wrap_wm_heap_port_fault(const struct wm_heap_fault *fault) {
