@@ -413,7 +413,7 @@ static void snapshot_print(struct flush *flush) {
         return;
     }
     wm_heap_port_regions(&count);
-    for (uint32_t i = 0; i < count && i < WM_HEAP_REGIONS_MAX; i++) {
+    for (uint32_t i = 0; i < count; i++) {
         blocks += snapshot_region(flush, i);
     }
     LINE('S', recorder.snapshots, blocks);

@@ -110,7 +110,7 @@ static uint32_t hole_known(const struct wm_heap_region *region, uint32_t block) 
     }
     uint32_t node = region->root.node;
     for (uint32_t left = TREE_PATH_MAX; left > 0 && span_holds(span_whole(region), node); left--) {
-        if (node == says || node + NODE_BYTES - node_at(node)->size == block) {
+        if (node >= block && (node == says || node + NODE_BYTES - node_at(node)->size == block)) {
             return node;
         }
         node = node_at(node)->child[node < block].node;
@@ -137,9 +137,8 @@ static bool header_fault(const struct survey *survey) {
     const struct wm_heap_header *header = header_at(block);
     uint32_t broken = canary_broken(block, header);
     uint32_t next = block + header_size(header);
-    if (broken != 0 && header_size(header) != 0 &&
-        (next == region->tail || block_size(region, next) != 0 ||
-         (span_holds(span_whole(region), next) && hole_known(region, next) != 0))) {
+    if (broken != 0 && (next == region->tail || block_size(region, next) != 0 ||
+                        (span_holds(span_whole(region), next) && hole_known(region, next) != 0))) {
         return survey_fault(survey, WHAT(UNDERFLOW, CANARY), broken, CANARY);
     }
 #endif

@@ -6,6 +6,11 @@
 foreach(parser IN ITEMS trace diagnose ramdump)
   add_fuzz_target(${parser} ${parser}.c outcome.c)
 endforeach()
+if(TEST fuzz_ramdump_replay AND NOT W800_SANITIZE AND NOT W800_COVERAGE)
+  register_test(fuzz_ramdump_seeds ${PROJECT_SOURCE_DIR}/tests/test_seed_dumps
+                $<TARGET_FILE:fuzz_ramdump> $<TARGET_FILE:wmheap>)
+  set_tests_properties(fuzz_ramdump_seeds PROPERTIES LABELS fuzz)
+endif()
 add_fuzz_target(recorder recorder.c outcome.c ../core/recorder.c)
 
 add_fuzz_target(csky csky.c)

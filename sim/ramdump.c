@@ -250,7 +250,7 @@ bool diagnose_memory(const uint8_t *bytes, size_t size, const char *name,
     if (outcome == OTHER_VERSION) {
         snprintf(error, error_size,
                  "%s: a heap of the core whose state has another version than %u, the one this "
-                 "program reads",
+                 "program reads: take the wmheap that came with the firmware's core",
                  name, WM_HEAP_STATE_VERSION);
         return false;
     }

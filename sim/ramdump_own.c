@@ -40,12 +40,14 @@ struct own {
 
 /* --- The state -------------------------------------------------------------------------- */
 
-static bool state_is_plausible(const struct wm_heap_state *state) {
-    if (state->magic != WM_HEAP_STATE_MAGIC || state->region_count == 0 ||
-        state->region_count > WM_HEAP_REGIONS_MAX ||
-        (state->header_size != 16 && state->header_size != 24 && state->header_size != 32)) {
-        return false;
-    }
+/* The words that every version has. */
+static bool head_is_plausible(const struct wm_heap_state *state) {
+    return state->magic == WM_HEAP_STATE_MAGIC && state->region_count != 0 &&
+           state->region_count <= WM_HEAP_REGIONS_MAX &&
+           (state->header_size == 16 || state->header_size == 24 || state->header_size == 32);
+}
+
+static bool regions_are_plausible(const struct wm_heap_state *state) {
     for (uint32_t i = 0; i < state->region_count; ++i) {
         const struct wm_heap_region *region = &state->regions[i];
         if (region->state > WM_HEAP_REGION_CLOSED ||
@@ -59,6 +61,7 @@ static bool state_is_plausible(const struct wm_heap_state *state) {
 }
 
 uint32_t ramdump_find_own(const struct ramdump_memory *memory) {
+    uint32_t other = 0;
     uint32_t at = memory->base;
     for (; (at = ramdump_find_word(memory, at, WM_HEAP_STATE_MAGIC)) != 0; at += 4) {
         struct wm_heap_state state = {0};
@@ -66,11 +69,16 @@ uint32_t ramdump_find_own(const struct ramdump_memory *memory) {
             break;
         }
         memcpy(&state, memory->bytes + (at - memory->base), STATE_BYTES);
-        if (state_is_plausible(&state)) {
+        if (!head_is_plausible(&state)) {
+            continue;
+        }
+        if (state.version != WM_HEAP_STATE_VERSION) {
+            other = at;
+        } else if (regions_are_plausible(&state)) {
             return at;
         }
     }
-    return 0;
+    return other;
 }
 
 bool ramdump_own_is_readable(const struct ramdump_memory *memory, uint32_t state) {

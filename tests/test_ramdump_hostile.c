@@ -278,7 +278,9 @@ static void in_own_build(const struct heap_build *build) {
     cr_assert_eq(diagnosis.findings.list[0].address, w800_address(blocks[31]), "%s", build->name);
     cr_assert_eq(diagnosis.findings.list[0].victim, w800_address(blocks[32]), "%s", build->name);
     release(&diagnosis);
-    bytes[SDK_REGISTER_BYTES + 0x1004] = 99; /* version */
+    bytes[SDK_REGISTER_BYTES + 0x1004] =
+        99; /* version: what is behind the first words may be anything */
+    memset(bytes + SDK_REGISTER_BYTES + 0x100c, 0xff, sizeof(*build->state) - 12);
     cr_assert_not(diagnose(bytes, SDK_DUMP_BYTES, 0, &diagnosis, error));
     cr_assert_not_null(strstr(error, "version"), "%s", error);
     release(&diagnosis);
