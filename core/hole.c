@@ -57,20 +57,6 @@ static inline uint32_t fresh_out(struct wm_heap_region *region) {
     return front;
 }
 
-/* The hole to whose node, a sealed one, the path's link at `end` leads begins elsewhere now;
- * `larger` is what it was or is, whichever is more. */
-INLINE_FOR_SPEED void hole_resize(struct wm_heap_region *region, struct tree_path *path,
-                                  struct wm_heap_link **end, uint32_t front, uint32_t larger) {
-    struct wm_heap_link *link = *end;
-    uint32_t size = link->node + NODE_BYTES - front;
-    hole_write(link->node, front, size);
-    if (link == &region->fresh) {
-        link->largest = size;
-    } else {
-        tree_settle(end - 1, TREE_PATH_ROOT(path), larger);
-    }
-}
-
 __attribute__((always_inline)) static inline struct piece cut(struct wm_heap_region *region,
                                                               struct tree_path *path,
                                                               struct wm_heap_link **end,
@@ -85,7 +71,12 @@ __attribute__((always_inline)) static inline struct piece cut(struct wm_heap_reg
         if (hole_pattern_broken(block, size, want) != 0) {
             return damage;
         }
-        hole_resize(region, path, end, block + want, size);
+        hole_write(address, block + want, rest);
+        if (link == &region->fresh) {
+            link->largest = rest;
+        } else {
+            tree_settle(end - 1, TREE_PATH_ROOT(path), size);
+        }
         return (struct piece){block, want};
     }
     uint32_t next = address + NODE_BYTES;
@@ -130,12 +121,13 @@ bool hole_age(struct wm_heap_region *region) {
 }
 
 bool hole_grow(struct wm_heap_region *region, uint32_t node, uint32_t front) {
-    struct tree_path path;
-    struct wm_heap_link **end = hole_path(region, node, &path);
-    if (end == NULL) {
+    uint32_t size = node + NODE_BYTES - front;
+    if (node == region->fresh.node) {
+        region->fresh.largest = size;
+    } else if (!tree_raise(region, node, size)) {
         return false;
     }
-    hole_resize(region, &path, end, front, node + NODE_BYTES - front);
+    hole_write(node, front, size);
     return true;
 }
 

@@ -118,6 +118,41 @@ INLINE_FOR_SPEED struct wm_heap_link **tree_find(struct wm_heap_region *region, 
     return NULL;
 }
 
+/* On the way down to a node of `size` bytes: the link, in the node `holder`, says no less. */
+__attribute__((always_inline)) static inline bool tree_raise_link(struct wm_heap_link *link,
+                                                                  uint32_t holder, uint32_t size) {
+    if (link->largest < size) {
+        if (!tree_sound(holder)) {
+            return false;
+        }
+        link->largest = size;
+    }
+    return true;
+}
+
+/* The block of the node at `wanted`, a sealed one, has grown to `size` bytes: the links on the way
+ * to it follow. False, too, if the tree does not lead there. */
+static inline bool tree_raise(struct wm_heap_region *region, uint32_t wanted, uint32_t size) {
+    struct span span = span_of(region);
+    struct wm_heap_link *link = &region->root;
+    uint32_t holder = wanted; /* of the root nobody is: the seal of this one stands in */
+    for (uint32_t left = TREE_PATH_MAX; left > 0; left--) {
+        uint32_t node = link->node;
+        if (!tree_raise_link(link, holder, size)) {
+            return false;
+        }
+        if (node == wanted) {
+            return true;
+        }
+        if (!span_holds(span, node)) {
+            return false;
+        }
+        link = &node_at(node)->child[wanted > node];
+        holder = node;
+    }
+    return false;
+}
+
 /* The last step of an insertion: a link in the node `holder` leads to the one at `address` now, and
  * what was below it goes to that node's `side`. */
 static inline bool tree_hang(struct wm_heap_link *link, uint32_t holder, uint32_t address,
@@ -140,11 +175,8 @@ static inline bool tree_insert_lowest(struct span span, struct wm_heap_link *lin
     uint32_t differs = address ^ holder;
     for (uint32_t left = TREE_PATH_MAX; left > 0; left--) {
         struct wm_heap_link below = *link;
-        if (below.largest < size) {
-            if (!tree_sound(holder)) {
-                return false;
-            }
-            link->largest = size;
+        if (!tree_raise_link(link, holder, size)) {
+            return false;
         }
         if (!span_holds(span, below.node) || (address ^ below.node) < differs) {
             return tree_hang(link, holder, address, below, 1);
@@ -168,11 +200,8 @@ static inline bool tree_insert(struct wm_heap_region *region, uint32_t address, 
     for (;;) {
         other = link->node;
         largest = link->largest;
-        if (largest < size) {
-            if (!tree_sound(holder)) {
-                return false;
-            }
-            link->largest = size;
+        if (!tree_raise_link(link, holder, size)) {
+            return false;
         }
         if (!span_holds(span, other)) {
             break;
