@@ -14,6 +14,7 @@ struct pages {
     uint32_t blocks[PAGE_TABLE];
     uint32_t used;
     uint64_t touched;
+    bool full; /* one place must stay empty, or a search would not end: nothing more is counted */
 };
 
 /* What the program knows of a pointer. */
@@ -31,29 +32,44 @@ struct taker {
     struct pages pages;
 };
 
+/* NULL if it is a page too many. */
 static uint32_t *page_blocks(struct pages *pages, uint64_t number) {
     uint32_t at = (uint32_t)(number * 0x9e3779b97f4a7c15u >> 48);
     while (pages->number[at] != 0 && pages->number[at] != number + 1u) {
         at = (at + 1u) % PAGE_TABLE;
     }
     if (pages->number[at] == 0) {
+        pages->full = pages->full || pages->used == PAGE_TABLE - 1u;
+        if (pages->full) {
+            return NULL;
+        }
         pages->number[at] = number + 1u;
         pages->used++;
     }
     return &pages->blocks[at];
 }
 
+static uint64_t page_of(const void *pointer, uint32_t offset) {
+    return ((uint64_t)(uintptr_t)pointer + offset) >> PAGE_SHIFT;
+}
+
 static void pages_add(struct pages *pages, const void *pointer, uint32_t bytes) {
-    uint64_t last = ((uint64_t)(uintptr_t)pointer + bytes - 1u) >> PAGE_SHIFT;
-    for (uint64_t page = (uint64_t)(uintptr_t)pointer >> PAGE_SHIFT; page <= last; page++) {
-        pages->touched += (*page_blocks(pages, page))++ == 0;
+    uint64_t last = page_of(pointer, bytes - 1u);
+    for (uint64_t page = page_of(pointer, 0); page <= last && !pages->full; page++) {
+        uint32_t *blocks = page_blocks(pages, page);
+        if (blocks != NULL) {
+            pages->touched += (*blocks)++ == 0;
+        }
     }
 }
 
 static void pages_remove(struct pages *pages, const void *pointer, uint32_t bytes) {
-    uint64_t last = ((uint64_t)(uintptr_t)pointer + bytes - 1u) >> PAGE_SHIFT;
-    for (uint64_t page = (uint64_t)(uintptr_t)pointer >> PAGE_SHIFT; page <= last; page++) {
-        pages->touched -= --*page_blocks(pages, page) == 0;
+    uint64_t last = page_of(pointer, bytes - 1u);
+    for (uint64_t page = page_of(pointer, 0); page <= last && !pages->full; page++) {
+        uint32_t *blocks = page_blocks(pages, page);
+        if (blocks != NULL) {
+            pages->touched -= --*blocks == 0;
+        }
     }
 }
 
@@ -204,11 +220,17 @@ bool footprint_take(struct calls *calls, const struct allocator *allocator,
     calls_begin(allocator);
     take_all(taker);
     calls_end(calls, allocator);
+    bool full = taker->pages.full;
     calls_begin(allocator);
     calls_make(calls, allocator, 0, footprint->peak.call);
     sample_holes(taker, &footprint->peak);
     calls_end(calls, allocator);
     free(taker->live);
     free(taker);
-    return true;
+    if (full) {
+        snprintf(error->text, sizeof error->text,
+                 "the blocks lie on more than %u pages of 4 KiB: too many to tell apart",
+                 PAGE_TABLE - 1u);
+    }
+    return !full;
 }

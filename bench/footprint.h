@@ -32,8 +32,9 @@ struct footprint {
     size_t failures;              /* requests that failed */
 };
 
-/* Makes all calls once. False with a line in *error if memory is short. O(calls), and at each
- * sample what allocator->holes takes. */
+/* Makes all calls once. False with a line in *error if memory is short, or the blocks lie on more
+ * than 65,535 pages (256 MiB, where a W800 has 8). O(calls), and at each sample what
+ * allocator->holes takes. */
 bool footprint_take(struct calls *calls, const struct allocator *allocator,
                     struct footprint *footprint, struct trace_error *error);
 

@@ -80,9 +80,9 @@ static void samples_add(struct samples *samples, uint64_t took, uint64_t step) {
     }
 }
 
-/* The ticks of each call by itself. */
-static void time_calls(struct calls *calls, const struct allocator *allocator, double seconds,
-                       uint64_t step, struct samples *samples) {
+/* The ticks of each call by itself. Returns the repetitions. */
+static unsigned time_calls(struct calls *calls, const struct allocator *allocator, double seconds,
+                           uint64_t step, struct samples *samples) {
     struct budget budget = budget_begin(seconds);
     memset(samples, 0, (calls->count - calls->first) * sizeof *samples);
     while (budget_left(&budget)) {
@@ -94,6 +94,7 @@ static void time_calls(struct calls *calls, const struct allocator *allocator, d
         }
         calls_end(calls, allocator);
     }
+    return budget.done;
 }
 
 static bool count_pass(struct calls *calls, const struct allocator *allocator, uint64_t *count) {
@@ -128,8 +129,8 @@ static void measure_latencies(struct calls *calls, const struct allocator *alloc
     const struct allocator *both[] = {&allocator_nothing, allocator};
     double nothing = 0.0;
     for (int i = 0; i < 2; i++) {
-        time_calls(calls, both[i], i == 0 ? fmin(seconds, NOTHING_SECONDS) : seconds, step,
-                   samples);
+        unsigned repetitions = time_calls(
+            calls, both[i], i == 0 ? fmin(seconds, NOTHING_SECONDS) : seconds, step, samples);
         for (size_t call = 0; call < measurement->calls; call++) {
             double ticks = (double)samples[call].sum / (double)samples[call].count;
             measurement->latencies_ns[call] = fmax(ticks - nothing, 0.0) * tick_ns;
@@ -138,6 +139,8 @@ static void measure_latencies(struct calls *calls, const struct allocator *alloc
         if (i == 0) {
             nothing =
                 figures_percentile(measurement->latencies_ns, measurement->calls, 0.5) / tick_ns;
+        } else if (repetitions < measurement->repetitions) {
+            measurement->repetitions = repetitions;
         }
     }
 }

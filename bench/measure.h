@@ -4,8 +4,9 @@
  *
  * The work is the same at each repetition, so what a repetition takes longer than the fastest is
  * the machine's doing: a mean is that of the fastest repetition, and a call's latency that of the
- * repetitions in which it was fast, which leaves the calls that are dear by themselves. What the
- * loop and the clock cost is measured in the same run and taken off.
+ * repetitions in which it was fast, which leaves the calls that are dear by themselves: where there
+ * are several repetitions. What the loop and the clock cost is measured in the same run and taken
+ * off.
  */
 #ifndef BENCH_MEASURE_H
 #define BENCH_MEASURE_H
@@ -16,7 +17,7 @@ struct measurement {
     size_t calls;         /* measured */
     double mean_ns;       /* of a call */
     double *latencies_ns; /* of each, sorted, smallest first; measurement_free frees them */
-    unsigned repetitions; /* of each of the two kinds of pass */
+    unsigned repetitions; /* of the kind of pass that had fewer */
     bool counted;         /* by the processor: */
     double instructions;  /* of a call, mean */
 };

@@ -7,7 +7,7 @@
 const allocators = ["core", "list", "list-plain", "glibc", "mimalloc"];
 const colours = {
   core: "#d1495b", list: "#8d6a9f", "list-plain": "#3d7ea6", glibc: "#e0a030", mimalloc: "#4f9d69",
-  miss: "#3d7ea6", varied: "#d1495b",
+  miss: "#3d7ea6", steady: "#d1495b",
 };
 const element = (id) => document.getElementById(id);
 const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -238,8 +238,8 @@ function main() {
   fillMemory();
   fillCsky();
   drawGrowth("growth-miss", "miss", "ns", "ns");
-  drawGrowth("growth-varied", "varied", "ns", "ns");
-  drawGrowth("growth-instructions", "varied", "instructions", "instructions");
+  drawGrowth("growth-steady", "steady", "ns", "ns");
+  drawGrowth("growth-instructions", "steady", "instructions", "instructions");
   drawGrowthCsky();
   drawCsky();
   const select = element("workload");

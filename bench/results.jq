@@ -7,11 +7,12 @@
 #   $replay      {check, events, seconds}
 #   $machine     {host, compiler, csky_compiler}
 #   $recorded    bench/reference.json, or nothing
+#   $limits      the text of bench/csky-bars
 #   $others      bench/others.json
 #   $quick       true: bars on time are shown, not judged
 # The workloads of growth are called FAMILY-HOLES.
 
-def growth_families: ["miss", "varied"];
+def growth_families: ["miss", "steady"];
 
 # Least squares in the logarithms of [[x, y], ...]: the exponent of y = c * x^exponent, 0 for what
 # does not grow and 1 for what grows as x does. null without two different x, or without
@@ -35,12 +36,13 @@ def rounded: if . == null then null else (. * 100 | round) / 100 + 0 end;
 # a / b where both are there and b is more than noise.
 def ratio($a; $b): if $a == null or $b == null or $b < 0.01 then null else $a / $b end;
 
-# Instructions a call: the counter's, or callgrind's less what the loop itself takes.
+# Instructions a call: the counter's if it counted everywhere, else callgrind's less what the loop
+# itself takes.
 def instructions($callgrind; $cell):
     def of($allocator):
         first($callgrind[]
               | select(.workload == $cell.workload and .allocator == $allocator).instructions) // null;
-    if $cell.instructions != null then $cell.instructions
+    if ($callgrind | length) == 0 then $cell.instructions
     elif of($cell.allocator) == null or of("nothing") == null then null
     else (of($cell.allocator) - of("nothing")) / $cell.calls | rounded
     end;
@@ -83,15 +85,23 @@ def growth($cells; $csky):
           | {family: .,
              allocators: ($cells | map(select(is_growth and family == $family)) | group_by(.allocator)
                           | map({key: .[0].allocator,
-                                 value: {ns: curve(.ns.mean), p99: curve(.ns.p99),
+                                 value: {ns: curve(.ns.mean), p99: curve(.ns.p99), max: curve(.ns.max),
                                          instructions: curve(.instructions)}})
                           | from_entries),
              csky: ($csky | map(select(is_growth and family == $family))
                     | {mean: curve(.mean), max: curve(.max), lock_max: curve(.lock_max)})});
 
+def comparable($reference; $machine):
+    $reference != null and $reference.compiler == $machine.csky_compiler;
+
+# Workloads that nothing can be compared with.
+def unknown($csky; $reference; $machine):
+    if comparable($reference; $machine)
+    then [$csky[].workload | select(in($reference.workloads) | not)] else [] end;
+
 # What the reference has and this run has, where it rose by more than 2 of 100.
 def regressions($csky; $reference; $machine):
-    if $reference == null or $reference.compiler != $machine.csky_compiler then []
+    if comparable($reference; $machine) | not then []
     else
       [$csky[] | . as $now | $reference.workloads[.workload] // empty | . as $before
        | ("mean", "max", "lock_max")
@@ -119,6 +129,14 @@ def host_bars($workloads; $judged):
           $judged),
       bar("boot: core faster than the list with the SDK\u0027s list of live blocks, times";
           $boot.list.time_ratio; 1; $judged);
+
+# The lines of bench/csky-bars: workload, mean, max, lock_max.
+def csky_bars($csky; $limits):
+    $limits | split("\n")[] | select(test("^[a-z]")) | [splits(" +")] as [$workload, $mean, $max, $lock]
+    | (first($csky[] | select(.workload == $workload)) // null) as $found
+    | (["mean", $mean], ["max", $max], ["lock_max", $lock]) as [$figure, $most]
+    | select($most != "-")
+    | limit("\($workload): C-SKY instructions, \($figure)"; $found[$figure]; $most | tonumber; true);
 
 def growth_bars($growth; $quick):
     $growth[] | .family as $family | .csky
@@ -155,6 +173,7 @@ def address_faults($cells):
    others: $others[0],
    reference_compiler: ($reference.compiler // null),
    regressions: regressions($csky; $reference; $machine),
+   unknown: unknown($csky; $reference; $machine),
    address_faults: address_faults($cells),
-   bars: [host_bars($workloads; $quick | not), growth_bars($growth; $quick),
+   bars: [host_bars($workloads; $quick | not), csky_bars($csky; $limits), growth_bars($growth; $quick),
           replay_bars($replay; $quick | not)]}

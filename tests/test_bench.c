@@ -178,6 +178,27 @@ Test(bench, memory_is_counted_block_by_block_and_page_by_page) {
     cr_expect_eq(got.peak.holes, 2);
 }
 
+Test(bench, more_pages_than_can_be_told_apart_are_refused) {
+    static const struct {
+        const char *events;
+        bool taken;
+    } rows[] = {{"alloc 1 268431360 0\nfree 1\n", true}, /* 65,535 pages */
+                {"alloc 1 268431361 0\nfree 1\n", false},
+                {"alloc 1 268431360 0\nalloc 2 1 0\nfree 1\nfree 2\n", false}};
+    static const uintptr_t addresses[] = {0x10000, 0x50000000};
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        memcpy(scripted.addresses, addresses, sizeof addresses);
+        scripted.next = 0;
+        struct calls calls = read_text(rows[i].events, 0);
+        struct footprint footprint;
+        struct trace_error error = {.text = ""};
+        cr_expect_eq(footprint_take(&calls, &scripted_allocator, &footprint, &error), rows[i].taken,
+                     "row %zu: %s", i, error.text);
+        cr_expect(rows[i].taken || strstr(error.text, "65535 pages") != NULL, "row %zu", i);
+        calls_free(&calls);
+    }
+}
+
 Test(bench, free_memory_is_scattered_the_more_the_smaller_its_holes_are) {
     cr_expect_float_eq(footprint_umm(0.0, 0.0), 0.0, 1e-9);
     cr_expect_float_eq(footprint_umm(700.0, 700.0 * 700.0), 0.0, 1e-9);
