@@ -94,22 +94,33 @@ sanitize() {
     done
 }
 
-# triage TARGET: one finding for each key, from all jobs' crashes and hangs.
+# set_aside TARGET: what all jobs have found, and the findings of the run before, to where they outlive
+# both until they are judged. AFL++ renames the folders of a campaign that goes on.
+set_aside() {
+    local kind pending=$work/$1/pending
+    mkdir -p "$pending"/{crashes,hangs,findings}
+    for kind in crashes hangs; do
+        find "$work/$1" -path "*/sync/*/$kind*/id*" \
+            -exec mv --backup=numbered -t "$pending/$kind" {} +
+    done
+    find "$work/$1" -path "$work/$1/findings/*" ! -name '*.trace' \
+        -exec mv --backup=numbered -t "$pending/findings" {} +
+    rm -rf "$work/$1/findings"
+}
+
+# triage TARGET: one finding for each key, from all that is set aside.
 triage() {
     local target=$1 file key variant kind name seen=$'\n' into=$work/$1/findings command files
-    mapfile -t files < <(
-        compgen -G "$work/$target/sync/*/crashes/id*" || true
-        compgen -G "$work/$target/sync/*/hangs/id*" || true
-    )
+    set_aside "$target"
+    mapfile -t files < <(find "$work/$target/pending" -type f)
     [[ ${#files[@]} -eq 0 ]] || mapfile -t files < <(smallest "${files[@]}")
-    rm -rf "$into"
     for file in ${files[@]+"${files[@]}"}; do
         for variant in release plain asan; do
             key=$(fault_of "$variant" "$target" "$file")
             [[ -z $key ]] || break
         done
-        if [[ -z $key && $file == */hangs/* ]]; then
-            continue # the machine was busy
+        if [[ -z $key && $file != */crashes/* ]]; then
+            continue # the machine was busy, or it is mended
         fi
         key=${key:-does not repeat alone}
         [[ $seen != *$'\n'$key$'\n'* ]] || continue
@@ -129,4 +140,5 @@ triage() {
         say "$target: $kind, $key"
         printf '  %s\n' "$command" >&2
     done
+    rm -rf "$work/$target/pending"
 }
