@@ -40,7 +40,7 @@ gather() {
     mkdir -p "$into"
     {
         first_inputs "$target"
-        for file in "$work/$target/corpus"/* "$work/$target/sync"/*/queue/id*; do
+        for file in "$work/$target/corpus"{,.old}/* "$work/$target/sync"/*/queue/id*; do
             [[ ! -f $file ]] || printf '%s\0' "$file"
         done
     } | xargs -0 -r cp --backup=numbered -t "$into"
@@ -75,15 +75,19 @@ fewest() {
 # is.
 minimise() {
     local target=$1 all=$work/$1/gathered new=$work/$1/corpus.new
-    rm -rf "$all" "$new.named"
+    rm -rf "$all"
     gather "$target" "$all"
     if ! fewest "$target" "$all" "$new"; then
         rm -rf "$new"
         mv "$all" "$new"
     fi
     name_by_content "$new"
-    rm -rf "$work/$target/corpus" "$all"
+    if [[ -d $work/$target/corpus ]]; then # at each moment one of both is there
+        rm -rf "$work/$target/corpus.old"
+        mv "$work/$target/corpus" "$work/$target/corpus.old"
+    fi
     mv "$new" "$work/$target/corpus"
+    rm -rf "$all" "$work/$target/corpus.old"
     [[ ! -d $work/$target/sync ]] || touch "$work/$target/sync/in-corpus"
 }
 
