@@ -11,13 +11,15 @@ me=ci/$(basename "$0")
 # Where scripts/fuzz works: TARGET/corpus, and findings.tsv with a line a finding.
 work=${root:?}/build/fuzz
 
-# A corpus that outlives the machine: $FUZZ_CORPUS/TARGET/FILE. Nothing if it is not set.
+# A corpus that outlives the machine: $FUZZ_CORPUS/TARGET/FILE, and TARGET.new if corpus_out was
+# killed. Nothing if it is not set.
 corpus_in() {
-    local target
+    local target into
     for target in "${FUZZ_CORPUS:-/nowhere}"/*/; do
         if [[ -d $target ]]; then
-            mkdir -p "$work/$(basename "$target")/corpus"
-            cp -r "$target/." "$work/$(basename "$target")/corpus/"
+            into=$work/$(basename "$target" .new)/corpus
+            mkdir -p "$into"
+            cp -r "$target/." "$into/"
         fi
     done
 }
@@ -33,6 +35,7 @@ corpus_out() {
             continue
         fi
         before=$(find "$into" -type f 2>/dev/null | wc -l)
+        rm -rf "$into.new"
         mkdir -p "$into.new"
         cp -r "$target/." "$into.new/"
         rm -rf "$into"

@@ -52,6 +52,7 @@ gather() {
 # Names are contents: what is found twice is one file.
 name_by_content() {
     local sum file
+    rm -rf "$1.named"
     mkdir "$1.named"
     (cd "$1" && sha1sum -- *) | while read -r sum file; do
         mv "$1/$file" "$1.named/${sum:0:16}"
