@@ -34,9 +34,9 @@ corpus_out() {
         if [[ ! -d $target ]]; then
             continue
         fi
-        before=$(find "$into" -type f 2>/dev/null | wc -l)
         rm -rf "$into.new"
-        mkdir -p "$into.new"
+        mkdir -p "$into" "$into.new"
+        before=$(find "$into" -type f | wc -l)
         cp -r "$target/." "$into.new/"
         rm -rf "$into"
         mv "$into.new" "$into"
