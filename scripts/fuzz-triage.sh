@@ -26,11 +26,11 @@ fault_of() {
     fi
     key=$(sed -n 's/^fuzz [^:]*: \([^ :]*:[0-9]*\): .*/\1/p' <<<"$text" | head -n 1)
     if [[ -z $key ]]; then
-        key=$(sed -nE 's/^SUMMARY: [A-Za-z]+: ([a-z-]+) .*\/([^/ ]+:[0-9]+).*/\1 \2/p' <<<"$text" |
-            head -n 1)
+        key=$(sed -nE 's/^.*\/([^/]+:[0-9]+):[0-9]+: runtime error: .*/\1/p' <<<"$text" | head -n 1)
     fi
     if [[ -z $key ]]; then
-        key=$(sed -nE 's/^.*\/([^/]+:[0-9]+):[0-9]+: runtime error: .*/\1/p' <<<"$text" | head -n 1)
+        key=$(sed -nE 's/^SUMMARY: [A-Za-z]+: ([A-Za-z-]+) .*\/([^/: ]+:[0-9]+).*/\1 \2/p' <<<"$text" |
+            head -n 1)
     fi
     if [[ -z $key ]]; then
         key="status $status"
@@ -39,6 +39,20 @@ fault_of() {
         fi
     fi
     printf '%s\n' "$key"
+}
+
+# judge TARGET FILE: into $key and $variant, the line that failed; a signal only where nobody knows the
+# line.
+judge() {
+    local tried said
+    key='' variant=''
+    for tried in release plain asan; do
+        said=$(fault_of "$tried" "$@")
+        if [[ -n $said && (-z $key || $said != 'status '*) ]]; then
+            key=$said variant=$tried
+        fi
+        [[ -z $key || $key == 'status '* ]] || break
+    done
 }
 
 # smallest FILE...: by size.
@@ -115,10 +129,7 @@ triage() {
     mapfile -t files < <(find "$work/$target/pending" -type f)
     [[ ${#files[@]} -eq 0 ]] || mapfile -t files < <(smallest "${files[@]}")
     for file in ${files[@]+"${files[@]}"}; do
-        for variant in release plain asan; do
-            key=$(fault_of "$variant" "$target" "$file")
-            [[ -z $key ]] || break
-        done
+        judge "$target" "$file"
         if [[ -z $key && $file != */crashes/* ]]; then
             continue # the machine was busy, or it is mended
         fi
