@@ -6,18 +6,25 @@
 # has set $work, and $findings: a file with one line a finding,
 # target, tab, key, tab, kind, tab, file, tab, command.
 
-readonly hang_ms=1000
+readonly hang_seconds=1    # AFL++'s limit
+readonly folder_seconds=600 # for a whole corpus
 
-# run_input VARIANT TARGET FILE: what the target says of an input, on standard output.
+# run_input VARIANT TARGET FILE [SECONDS]: what the target says of an input, or of a folder, on
+# standard output. The seconds are the processor's time at most.
 run_input() {
-    local program=${work:?}/variants/$1/fuzz/fuzz_$2
+    local program=${work:?}/variants/$1/fuzz/fuzz_$2 limit=10
     [[ $1 != release ]] || program=${root:?}/build/release/fuzz/fuzz_$2
-    ASAN_OPTIONS=abort_on_error=1:detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
-        timeout -s KILL 10 "$program" "$3" 2>&1 >/dev/null </dev/null
+    [[ ! -d $3 ]] || limit=$folder_seconds
+    (
+        ulimit -St "${4:-unlimited}"
+        ASAN_OPTIONS=abort_on_error=1:detect_leaks=0 \
+            UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
+            timeout -s KILL "$limit" "$program" "$3" 2>&1 >/dev/null </dev/null
+    )
 }
 
-# fault_of VARIANT TARGET FILE: the line that failed, as a key; nothing if none does. A target's
-# own word, or a sanitizer's, or the signal.
+# fault_of VARIANT TARGET FILE [SECONDS]: the line that failed, as a key; nothing if none does. A
+# target's own word, or a sanitizer's, or the signal. More of the processor's time is a hang.
 fault_of() {
     local text status=0 key
     text=$(run_input "$@") || status=$?
@@ -29,20 +36,21 @@ fault_of() {
         key=$(sed -nE 's/^.*\/([^/]+:[0-9]+):[0-9]+: runtime error: .*/\1/p' <<<"$text" | head -n 1)
     fi
     if [[ -z $key ]]; then
-        key=$(sed -nE 's/^SUMMARY: [A-Za-z]+: ([A-Za-z-]+) .*\/([^/: ]+:[0-9]+).*/\1 \2/p' <<<"$text" |
-            head -n 1)
+        key=$(sed -nE 's/^SUMMARY: [A-Za-z]+: ([A-Za-z-]+) .*\/([^/: ]+:[0-9]+).*/\1 \2/p' \
+            <<<"$text" | head -n 1)
     fi
     if [[ -z $key ]]; then
         key="status $status"
-        if [[ $status -eq 137 || $text == *'this input does not end'* ]]; then
+        # KILL of timeout's, or XCPU
+        if [[ $status -eq 137 || $status -eq 152 || $text == *'this input does not end'* ]]; then
             key=hang
         fi
     fi
     printf '%s\n' "$key"
 }
 
-# judge TARGET FILE: into $key and $variant, the line that failed; a signal only where nobody knows the
-# line.
+# judge TARGET FILE [SECONDS]: into $key and $variant, the line that failed; a signal only where
+# nobody knows the line.
 judge() {
     local tried said
     key='' variant=''
@@ -66,14 +74,14 @@ smallest() {
 # shrink VARIANT TARGET KEY FROM TO: afl-tmin, unless what it leaves fails elsewhere. A hang is
 # shrunk by what it leaves undone in time.
 shrink() {
-    local variant=$1 mode=()
+    local variant=$1 mode=() limit=''
     [[ $variant != release ]] || variant=plain
-    [[ $3 != hang ]] || mode=(-H)
+    [[ $3 != hang ]] || mode=(-H) limit=$hang_seconds
     cp "$4" "$5"
     if AFL_TMIN_EXACT=1 ASAN_OPTIONS=abort_on_error=1:symbolize=0:detect_leaks=0 \
-        timeout 120 afl-tmin ${mode[@]+"${mode[@]}"} -i "$4" -o "$5.min" -t $hang_ms -m none -- \
-        "$work/variants/$variant/fuzz/fuzz_$2" >/dev/null 2>&1 </dev/null &&
-        [[ $(fault_of "$1" "$2" "$5.min") == "$3" ]]; then
+        timeout 120 afl-tmin ${mode[@]+"${mode[@]}"} -i "$4" -o "$5.min" -t ${hang_seconds}000 \
+        -m none -- "$work/variants/$variant/fuzz/fuzz_$2" >/dev/null 2>&1 </dev/null &&
+        [[ $(fault_of "$1" "$2" "$5.min" "$limit") == "$3" ]]; then
         mv "$5.min" "$5"
     fi
     rm -f "$5.min"
@@ -102,14 +110,17 @@ sanitize() {
     mkdir -p "$into"
     while ! text=$(run_input asan "$target" "$corpus"); do
         file=$(sed -n "s|^to repeat: .* \($corpus/[^ ]*\)\$|\1|p" <<<"$text" | tail -n 1)
-        [[ -f $file && $count -lt 20 ]] || break
+        if [[ ! -f $file || $count -eq 20 ]]; then
+            say "$target: not all of the corpus went through the sanitizers"
+            break
+        fi
         count=$((count + 1))
         mv "$file" "$into/id:$count"
     done
 }
 
-# set_aside TARGET: what all jobs have found, and the findings of the run before, to where they outlive
-# both until they are judged. AFL++ renames the folders of a campaign that goes on.
+# set_aside TARGET: what all jobs have found, and the findings of the run before, to where they
+# outlive both until they are judged. AFL++ renames the folders of a campaign that goes on.
 set_aside() {
     local kind pending=$work/$1/pending
     mkdir -p "$pending"/{crashes,hangs,findings}
@@ -124,12 +135,14 @@ set_aside() {
 
 # triage TARGET: one finding for each key, from all that is set aside.
 triage() {
-    local target=$1 file key variant kind name seen=$'\n' into=$work/$1/findings command files
+    local target=$1 file key variant kind name seen=$'\n' into=$work/$1/findings command files limit
     set_aside "$target"
     mapfile -t files < <(find "$work/$target/pending" -type f)
     [[ ${#files[@]} -eq 0 ]] || mapfile -t files < <(smallest "${files[@]}")
     for file in ${files[@]+"${files[@]}"}; do
-        judge "$target" "$file"
+        limit=''
+        [[ $file != */hangs/* && $file != */findings/hang* ]] || limit=$hang_seconds
+        judge "$target" "$file" "$limit"
         if [[ -z $key && $file != */crashes/* ]]; then
             continue # the machine was busy, or it is mended
         fi
@@ -146,6 +159,7 @@ triage() {
             cp "$file" "$name"
         fi
         command=$(command_for "$variant" "$target" "$name")
+        [[ $kind != hang || -z $limit ]] || command="timeout $limit $command"
         printf '%s\t%s\t%s\t%s\t%s\n' "$target" "$key" "$kind" "${name#"$root/"}" "$command" \
             >>"${findings:?}"
         say "$target: $kind, $key"
