@@ -63,13 +63,20 @@ name_by_content() {
 
 # fewest TARGET FROM TO [OPTION]: the fewest inputs of a folder that cover what all cover; with -e
 # for afl-cmin, how often does not count. False: afl-cmin refuses them (a crash is among them, say).
+# A trap ends it too: that is why it runs in the background.
 fewest() {
-    local target=$1 from=$2 to=$3
+    local target=$1 from=$2 to=$3 pid
     shift 3
     rm -rf "$to"
-    AFL_ALLOW_TMP=1 timeout 600 afl-cmin "$@" -i "$from" -o "$to" -t 2000 -m none -- \
-        "$work/variants/plain/fuzz/fuzz_$target" >"$work/$target/cmin.log" 2>&1 </dev/null &&
-        [[ -n $(ls -A "$to") ]]
+    AFL_ALLOW_TMP=1 setpriv --pdeathsig TERM timeout 600 afl-cmin "$@" -i "$from" -o "$to" -t 2000 \
+        -m none -- "$work/variants/plain/fuzz/fuzz_$target" >"$work/$target/cmin.log" 2>&1 \
+        </dev/null &
+    pid=$!
+    if ! wait "$pid"; then
+        kill "$pid" 2>/dev/null || true
+        return 1
+    fi
+    [[ -n $(ls -A "$to") ]]
 }
 
 # minimise TARGET: its corpus, with what a campaign has left. What cannot be minimised stays as it
