@@ -89,7 +89,8 @@ afl_start() {
     afl_pid=$!
 }
 
-# stat_of FOLDER KEY: a value of the statistics that afl-fuzz keeps in its folder.
+# stat_of FOLDER KEY: a value of the statistics that afl-fuzz keeps in its folder; nothing if it is
+# not there.
 stat_of() {
-    sed -n "s/^$2 *: //p" "$1/fuzzer_stats" 2>/dev/null | head -n 1
+    sed -n "s/^$2 *: //p" "$1/fuzzer_stats" 2>/dev/null | head -n 1 || true
 }

@@ -5,7 +5,7 @@
 # scanners (SARIF). Sourced after lib.sh, afl.sh and fuzz-triage.sh by a script that has set $work,
 # $findings and $jobs.
 
-rows='' cases='' found=0
+rows='' cases='' found=0 failed=0
 
 xml() { jq -Rrs '@html' <<<"$1" | sed '/^$/d'; }
 
@@ -34,9 +34,10 @@ calls_of() {
 }
 
 report_target() {
-    local target=$1 sync=$work/$1/sync job execs=0 corpus failures='' line=0 key kind command calls
+    local target=$1 sync=$work/$1/sync job done execs=0 corpus failures='' line=0 key kind command calls
     for job in "$sync"/job*/; do
-        execs=$((execs + $(stat_of "$job" execs_done || echo 0)))
+        done=$(stat_of "$job" execs_done)
+        execs=$((execs + ${done:-0}))
     done
     corpus=$(find "$work/$target/corpus" -type f | wc -l)
     calls=$(calls_of "$target") || true
@@ -51,6 +52,13 @@ report_target() {
     rows+="$corpus | ${calls:--} | $line |"$'\n'
     cases+="  <testcase classname=\"fuzz\" name=\"$target\" "
     cases+="time=\"$(stat_of "$sync/job0" run_time)\">$failures</testcase>"$'\n'
+}
+
+# report_failed TARGET: it was not fuzzed.
+report_failed() {
+    failed=$((failed + 1))
+    rows+="| $1 | **did not start** | | | | | | | | | |"$'\n'
+    cases+="  <testcase classname=\"fuzz\" name=\"$1\"><error message=\"did not start\"/></testcase>"$'\n'
 }
 
 summary_markdown() {
@@ -84,13 +92,12 @@ summary_sarif() {
                results: .}]}' "$findings"
 }
 
-# Writes the three summaries, shows the first, and ends with status 1 if there is a finding.
+# Writes the three summaries, and shows the first.
 report_end() {
     summary_markdown >"$work/summary.md"
     summary_sarif >"$work/fuzz.sarif"
-    printf '<?xml version="1.0" encoding="UTF-8"?>\n<testsuite name="fuzz" tests="%d" failures="%d">\n%s</testsuite>\n' \
-        "$(grep -c . <<<"$cases" || true)" "$(cut -f 1 "$findings" | sort -u | grep -c . || true)" \
+    printf '<?xml version="1.0" encoding="UTF-8"?>\n<testsuite name="fuzz" tests="%d" errors="%d" failures="%d">\n%s</testsuite>\n' \
+        "$(grep -c . <<<"$cases" || true)" "$failed" "$(cut -f 1 "$findings" | sort -u | grep -c . || true)" \
         "$cases" >"$work/junit.xml"
     cat "$work/summary.md"
-    [[ $found -eq 0 ]]
 }
