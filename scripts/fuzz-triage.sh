@@ -9,6 +9,12 @@
 readonly hang_seconds=1    # AFL++'s limit
 readonly folder_seconds=600 # for a whole corpus
 
+# The sanitizers' shadow has a fixed place, which kernels that scatter widely may have taken.
+launcher=()
+if setarch -R true 2>/dev/null; then
+    launcher=(setarch -R)
+fi
+
 # run_input VARIANT TARGET FILE [SECONDS]: what the target says of an input, or of a folder, on
 # standard output. The seconds are the processor's time at most.
 run_input() {
@@ -19,7 +25,7 @@ run_input() {
         ulimit -St "${4:-unlimited}"
         ASAN_OPTIONS=abort_on_error=1:detect_leaks=0 \
             UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 \
-            timeout -s KILL "$limit" "$program" "$3" 2>&1 >/dev/null </dev/null
+            timeout -s KILL "$limit" ${launcher[@]+"${launcher[@]}"} "$program" "$3" 2>&1 >/dev/null </dev/null
     )
 }
 
