@@ -16,26 +16,29 @@ readonly rounds=(2 10) # the third ends after all the seconds
 
 # ---- the copy ----
 
-# copy_sources TREE: files as they are, with their times, so that only what has changed is made.
-copy_sources() {
-    local tree=$1 entry
-    mkdir -p "$tree/source"
-    for entry in "${root:?}"/*; do
-        if [[ ${entry##*/} != build ]]; then
-            rm -rf "$tree/source/${entry##*/}"
-            cp -Rp "$entry" "$tree/source/"
-        fi
+# differing NAME COPY: where a file or folder of the project and its copy differ.
+differing() {
+    local word from to rest
+    LC_ALL=C diff -rq "$1" "$2/$1" | while read -r word from to rest; do
+        [[ $word == Files ]] || from=${to%:}/$rest # Only in FOLDER: NAME
+        printf '%s\n' "${from#"$2/"}"
     done
-    touch_patched "$tree"
 }
 
-# What a patch had changed is older than what was made of it.
-touch_patched() {
-    local file
-    while read -r file; do
-        touch "$1/source/$file"
-    done < <(sort -u "$1/patched" 2>/dev/null)
-    : >"$1/patched"
+# copy_sources TREE NAME...: files and folders as they are. Only what differs is written: whenever a
+# run ends, that alone is newer than what was made of it.
+copy_sources() {
+    local copy=${1#"${root:?}/"}/source name file
+    shift
+    cd "$root" || return
+    mkdir -p "$copy"
+    for name in "$@"; do
+        [[ -e $copy/$name ]] || cp -R "$name" "$copy/"
+        for file in $(differing "$name" "$copy"); do
+            rm -rf "${copy:?}/$file"
+            [[ ! -e $file ]] || cp -R "$file" "$copy/$file"
+        done
+    done
 }
 
 # build_in TREE TARGET...: with little optimisation, which is what most of the time goes into.
@@ -51,18 +54,17 @@ build_in() {
 }
 
 prepare_tree() {
-    copy_sources "$1" && build_in "$1" w800sim test_support "${suites[@]}" \
+    local entries
+    mapfile -t entries < <(cd "$root" && printf '%s\n' * | grep -vx build)
+    copy_sources "$1" "${entries[@]}" && build_in "$1" w800sim test_support "${suites[@]}" \
         "${defect_targets[@]/#/fuzz_}"
 }
 
 # apply TREE NAME: the core with this defect and no other. False: it does not apply.
 apply() {
     local tree=$1 patch=$root/fuzz/defects/$2.patch
-    rm -rf "$tree/source/core"
-    cp -Rp "$root/core" "$tree/source/"
-    touch_patched "$tree"
+    copy_sources "$tree" core
     [[ $2 != "${none:?}" ]] || return 0
-    sed -n 's|^+++ b/\([^ \t]*\).*|\1|p' "$patch" >"$tree/patched"
     patch -s -p1 -F0 --no-backup-if-mismatch -d "$tree/source" <"$patch"
 }
 
@@ -92,14 +94,15 @@ try_suites() {
 
 # run_target TREE TARGET SECONDS ARGUMENT...: at most so much of the processor's time. Leaves what
 # failed, and how it is repeated, in TREE/run.log, and the seconds in $used. Status 0: it came to its
-# end; 1: a finding; 2: the time was over.
+# end; 1: a finding, or it waits for ever; 2: the time was over.
 run_target() {
     local tree=$1 target=$2 limit=$3 status=0
     shift 3
     (
         ulimit -c 0
         ulimit -St "$limit"
-        "$tree/build/fuzz/fuzz_$target" "$@" >"$tree/run.log" 2>&1 </dev/null || status=$?
+        timeout --foreground $((limit * 5 + 30)) "$tree/build/fuzz/fuzz_$target" "$@" \
+            >"$tree/run.log" 2>&1 </dev/null || status=$?
         times >"$tree/run.time" # of this shell, then of what it has run: 0m1.234s 0m0.056s
         exit "$status"
     ) 2>/dev/null || status=$?
