@@ -59,7 +59,7 @@ fault_of() {
 # nobody knows the line.
 judge() {
     local tried said
-    key='' variant=''
+    key='' variant=asan
     for tried in release plain asan; do
         said=$(fault_of "$tried" "$@")
         if [[ -n $said && (-z $key || $said != 'status '*) ]]; then
