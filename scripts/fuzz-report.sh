@@ -34,10 +34,10 @@ calls_of() {
 }
 
 report_target() {
-    local target=$1 sync=$work/$1/sync job done execs=0 corpus failures='' line=0 key kind command calls
+    local target=$1 sync=$work/$1/sync job ran execs=0 corpus failures='' line=0 key kind command calls
     for job in "$sync"/job*/; do
-        done=$(stat_of "$job" execs_done)
-        execs=$((execs + ${done:-0}))
+        ran=$(stat_of "$job" execs_done)
+        execs=$((execs + ${ran:-0}))
     done
     corpus=$(find "$work/$target/corpus" -type f | wc -l)
     calls=$(calls_of "$target") || true
