@@ -8,7 +8,8 @@
 # Suites that run the core, likely and fast ones first.
 readonly suites=(test_fault_names test_routing test_preempt test_lock test_print test_sizes test_core
     test_defects test_coalescing test_debug test_oom test_smash test_random test_golden
-    lock_threads test_inject test_dma test_machine test_replay test_recorder test_bounds)
+    lock_threads test_inject test_dma test_machine test_replay test_recorder test_bounds test_checks
+    test_checks_tree)
 # Targets that run the core, and how their time is shared out: a short round each, so that what only
 # the last one finds need not wait for the others' whole time.
 readonly defect_targets=(heap smash threads boot)
