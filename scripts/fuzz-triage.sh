@@ -6,7 +6,7 @@
 # has set $work, and $findings: a file with one line a finding,
 # target, tab, key, tab, kind, tab, file, tab, command.
 
-readonly hang_seconds=1    # AFL++'s limit
+readonly hang_seconds=1     # AFL++'s limit
 readonly folder_seconds=600 # for a whole corpus
 
 # The sanitizers' shadow has a fixed place, which kernels that scatter widely may have taken.

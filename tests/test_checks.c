@@ -540,26 +540,6 @@ static void try_first_block(const struct heap_build *build) {
 
 Test(checks, nothing_lies_before_the_first_block) { in_every_build(try_first_block); }
 
-/* Its fault is told once; what it refuses from then on is counted. */
-static void try_closed(const struct heap_build *build) {
-    struct patient patient;
-    patient_start(&patient, build, 0, false);
-    const struct wm_heap_counters *counters = &build->state->counters;
-    const struct wm_heap_counters before = *counters;
-    forge_seal(&patient);
-    for (uint32_t i = HOLES + 1; i-- > 0;) {
-        build->free(pointer_of(&patient, patient.live[i]));
-    }
-    void *moved = build->realloc(pointer_of(&patient, patient.live[0]), LIVE, EXEC, NULL, 0);
-    CHECK(moved == NULL, "a block of a closed region is moved");
-    check_one_fault(&patient.seen, WM_HEAP_FAULT_SMASHED_HEADER, "calls of a closed region");
-    CHECK_EQ(counters->refused - before.refused, HOLES + 1u, "refused");
-    CHECK_EQ(counters->faults - before.faults, 1, "faults");
-    CHECK_EQ(counters->frees - before.frees, 0, "frees");
-}
-
-Test(checks, what_a_closed_region_refuses_is_counted) { in_every_build(try_closed); }
-
 /* --- what only the check of everything sees ------------------------------------------------------
  */
 

@@ -425,6 +425,7 @@ Test(defects, d10_a_realloc_that_leaves_the_reach_of_dma_is_reported) { in_every
 
 static void d11(const struct heap_build *build) {
     struct recorder seen;
+    struct wm_heap_counters counters;
     struct w800_config config = small_config(build, 2048);
     for (uint32_t bit = 0; bit < 32; bit++) { /* of the size, smashed */
         heap_start(&config, &seen);
@@ -436,9 +437,12 @@ static void d11(const struct heap_build *build) {
         wm_heap_caps_free(behind);
         CHECK_EQ(wm_heap_get_free_size(), free_bytes, "free bytes after a smashed size");
         check_one_fault(&seen, WM_HEAP_FAULT_SMASHED_HEADER, "smashed size");
+        CHECK(wm_heap_caps_realloc(behind, 100, EXEC) == NULL, "a closed region serves");
+        wm_heap_get_counters(&counters);
+        CHECK_EQ(counters.refused, 2, "refused in a closed region");
+        CHECK_EQ(counters.frees, 0, "frees");
     }
     heap_start(&config, &seen);
-    struct wm_heap_counters counters;
     size_t largest = wm_heap_caps_get_largest_free_block(EXEC);
     CHECK(wm_heap_caps_alloc(largest - build->header_size + 1, EXEC) == NULL, "too much");
     CHECK(wm_heap_caps_alloc(7, SPIRAM) == NULL, "memory that is not there");
