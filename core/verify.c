@@ -310,8 +310,8 @@ static bool check_pointer(const struct survey *survey, uint32_t pointer) {
     uint32_t block = survey->block;
     bool live = block < survey->region->tail && (header_at(block)->size_flags & ALLOCATED) != 0;
     uint32_t payload = live ? block + HEADER_BYTES : 0;
-    if (payload == pointer) {
-        return true;
+    if (payload == pointer) { /* and the call found it wrong: memory has changed since */
+        return true;          /* NO_CALL_EXCL: under the lock, by DMA or a failing chip alone */
     }
     survey_note(survey, live ? WHAT(INTERIOR_POINTER, POINTER) : WHAT(DOUBLE_FREE, POINTER),
                 pointer, payload);
