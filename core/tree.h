@@ -130,8 +130,8 @@ __attribute__((always_inline)) static inline bool tree_raise_link(struct wm_heap
     return true;
 }
 
-/* The block of the node at `wanted`, a sealed one, has grown to `size` bytes: the links on the way
- * to it follow. False, too, if the tree does not lead there. */
+/* The block of the node at `wanted`, a sealed one, is about to grow to `size` bytes: the links on
+ * the way to it go ahead. False, too, if the tree does not lead there. */
 static inline bool tree_raise(struct wm_heap_region *region, uint32_t wanted, uint32_t size) {
     struct span span = span_of(region);
     struct wm_heap_link *link = &region->root;
